@@ -1,0 +1,59 @@
+"""`embed build-index`: a catalogue and a model to an index file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cli.output import (
+    index_option,
+    jobs_option,
+    list_unreadable,
+    model_option,
+    photo_progress,
+    say,
+)
+
+
+@click.command(name="build-index")
+@click.argument("catalogue", type=click.Path(path_type=Path))
+@model_option
+@index_option
+@click.option("--skip-empty", is_flag=True, help="Leave out items without a readable photo.")
+@jobs_option
+def build_index(
+    catalogue: Path, model: Path, index: Path, skip_empty: bool, jobs: int | None
+) -> None:
+    """Embed the photos of CATALOGUE and write an index file with a centroid an item.
+
+    An index that is there is brought up to date: only items whose photo files have changed are
+    embedded. It is replaced in one step at the end. An interrupted build goes on where it was.
+
+    \b
+    Examples:
+      embed build-index catalogue
+      embed build-index catalogue --model parts.model --index parts.index
+    """
+    from embedder import Embedder, read_catalogue
+    from embedder.quiet import native_output_silenced
+    from index import build_index as build
+
+    found = read_catalogue(catalogue)
+    embedder = Embedder.open(model)
+    with native_output_silenced():
+        embedder.warm_up()
+    with photo_progress("Embedding") as show:
+        report = build(found, embedder, index, skip_empty=skip_empty, jobs=jobs, on_progress=show)
+    list_unreadable(report.unreadable, "are left out")
+    if report.empty:
+        say(
+            f"{len(report.empty)} item(s) without a readable photo left out: "
+            f"{', '.join(report.empty[:20])}{' ...' if len(report.empty) > 20 else ''}"
+        )
+    if report.removed:
+        say(f"{len(report.removed)} item(s) removed that the catalogue no longer has")
+    say(
+        f"{index}: {report.items:,} items, {report.photos:,} photos "
+        f"({report.embedded:,} embedded now)"
+    )

@@ -1,0 +1,59 @@
+"""The `embed` command: its subcommands, and the one place where errors become messages."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+
+import click
+
+from cli.build_index import build_index
+from cli.match import match
+from cli.sample import sample
+from cli.train import train
+from embedder.errors import EmbedError
+from embedder.version import __version__
+
+
+class _Group(click.Group):
+    """Shows the commands in the order of use, and errors in one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except EmbedError as error:
+            raise click.ClickException(str(error)) from error
+        except BrokenPipeError:
+            # The reader of our output has gone, as with `| head`: nothing is left to say.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{where}{error.strerror or error}") from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="embed")
+def main() -> None:
+    """Which item is in the photo?
+
+    Learn to tell the items of a catalogue apart, then match photos to a list of items that can be
+    in them.
+
+    \b
+    A first try on generated photos:
+      embed sample demo
+      embed train demo/catalogue
+      embed build-index demo/catalogue
+      embed match --candidates demo/ids.txt demo/photos
+    """
+    # Large photos are refused with a reason of our own; Pillow's warning would only add noise.
+    warnings.filterwarnings("ignore", module=r"PIL\\.")
+
+
+for command in (sample, train, build_index, match):
+    main.add_command(command)

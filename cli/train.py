@@ -1,0 +1,91 @@
+"""`embed train`: a catalogue to a model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cli.output import model_option, say
+from cli.training_progress import training_progress
+
+
+@click.command()
+@click.argument("catalogue", type=click.Path(path_type=Path))
+@model_option
+@click.option(
+    "--backbone",
+    default="compact",
+    show_default=True,
+    help="'compact' (trained from scratch), or a name of keras.applications, such as MobileNet.",
+)
+@click.option("--alpha", type=float, help="Width of a MobileNet backbone, such as 0.25.")
+@click.option(
+    "--weights",
+    default="none",
+    show_default=True,
+    metavar="imagenet|none|FILE.h5",
+    help="What the backbone starts from.",
+)
+@click.option(
+    "--size", type=click.IntRange(32, 1024), default=96, show_default=True, help="Side in pixels."
+)
+@click.option(
+    "--epochs", type=click.IntRange(min=1), default=40, show_default=True, help="At most."
+)
+@click.option(
+    "--flip/--no-flip",
+    default=False,
+    show_default=True,
+    help="Also learn from mirrored photos: helps where no item is the mirror image of another.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--replace", is_flag=True, help="Start anew: replace a model that is there.")
+def train(
+    catalogue: Path,
+    model: Path,
+    backbone: str,
+    alpha: float | None,
+    weights: str,
+    size: int,
+    epochs: int,
+    flip: bool,
+    seed: int,
+    replace: bool,
+) -> None:
+    """Learn to tell the items of CATALOGUE apart; write a model folder.
+
+    CATALOGUE is a folder with one folder of photos an item, or a CSV file with item_id,path. About
+    a tenth of the photos is held out to measure by: 'right of 10' is the share of them matched to
+    the right one of 10 candidates. The best epoch is kept. Stop with Ctrl-C whenever you like: the
+    same command goes on after the last finished epoch.
+
+    \b
+    Examples:
+      embed train catalogue
+      embed train catalogue --backbone MobileNet --alpha 0.25 --size 160 --weights FILE.h5
+    """
+    from embedder import read_catalogue
+    from embedder.model_files import Architecture
+    from embedder.training import train as train_model
+    from embedder.training_options import Augmentation, TrainingOptions
+
+    options = TrainingOptions(
+        architecture=Architecture(backbone, alpha, size),
+        weights=None if weights == "none" else weights,
+        epochs=epochs,
+        seed=seed,
+        augmentation=Augmentation(flip=flip),
+    )
+    try:
+        with training_progress() as listener:
+            info = train_model(read_catalogue(catalogue), model, options, listener, replace)
+    except KeyboardInterrupt:
+        say("\nStopped. The same command goes on after the last finished epoch.")
+        raise click.exceptions.Exit(130) from None
+    facts = info.training
+    say(
+        f"{model}: epoch {facts['best_epoch']} of {facts['epochs']}, "
+        f"{facts['candidate_accuracy']:.1%} right of 10, {facts['top1']:.1%} of all "
+        f"{facts['items']:,} items; LiteRT agrees (lowest cosine {facts['litert_cosine']:.6f})"
+    )

@@ -1,0 +1,100 @@
+"""An unfinished training on disk: one file, replaced as a whole after each epoch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from embedder.errors import TrainingError
+
+Arrays = list[npt.NDArray[Any]]
+
+_FILE = "checkpoint.safetensors"
+
+
+@dataclass
+class Progress:
+    """How far a training has come.
+
+    Attributes:
+        epoch: epochs finished.
+        best_epoch: the one (from 1) that the best weights are of; 0 before the first.
+        best_score: its candidate accuracy and top-1 accuracy over all items.
+        seconds: time spent training.
+        losses: mean loss of each epoch.
+    """
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_score: tuple[float, float] = (-1.0, -1.0)
+    seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)
+
+
+def named(prefix: str, arrays: Arrays) -> dict[str, npt.NDArray[Any]]:
+    """Arrays under names that keep their order: `prefix/000`, `prefix/001` ..."""
+    return {f"{prefix}/{at:03d}": np.asarray(array) for at, array in enumerate(arrays)}
+
+
+def save_checkpoint(
+    folder: Path, settings: str, progress: Progress, groups: dict[str, Arrays]
+) -> None:
+    """Write a checkpoint; a crash leaves the one before.
+
+    Args:
+        folder: of the unfinished training.
+        settings: a text that is the same only for a training that may go on from here.
+        progress: how far it is.
+        groups: arrays by group name, for instance network, optimizer and best.
+
+    Raises:
+        TrainingError: it cannot be written, for instance because the disk is full.
+    """
+    tensors: dict[str, npt.NDArray[Any]] = {}
+    for group, arrays in groups.items():
+        tensors.update(named(group, arrays))
+    metadata = {"settings": settings, "progress": json.dumps(asdict(progress))}
+    partial = folder / (_FILE + ".partial")
+    try:
+        save_file(tensors, partial, metadata)
+        partial.replace(folder / _FILE)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise TrainingError(
+            f"{folder / _FILE}: cannot be written ({error}); the checkpoint before it is kept: "
+            "make room and run the same command again"
+        ) from error
+
+
+def load_checkpoint(folder: Path, settings: str) -> tuple[Progress, dict[str, Arrays]] | None:
+    """The checkpoint of an unfinished training, or None where there is none.
+
+    Raises:
+        TrainingError: it is of a training with other settings or photos, or is damaged.
+    """
+    path = folder / _FILE
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            groups: dict[str, Arrays] = {}
+            for name in sorted(file.keys()):
+                groups.setdefault(name.split("/")[0], []).append(file.get_tensor(name))
+        stored = json.loads(metadata["progress"])
+        progress = Progress(**{**stored, "best_score": tuple(stored["best_score"])})
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise TrainingError(f"{path}: damaged ({error}); start anew with --replace") from error
+    if metadata.get("settings") != settings:
+        raise TrainingError(
+            f"{folder}: holds an unfinished training with other options or other photos; "
+            "give the same options to go on with it, or --replace to start anew"
+        )
+    return progress, groups

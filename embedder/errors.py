@@ -1,0 +1,58 @@
+"""Every error that this package raises on purpose.
+
+    EmbedError
+    ├── PhotoError          one photo cannot be read; carries its name and the reason
+    ├── CatalogueError      a catalogue folder or manifest is not as expected
+    ├── ModelError          a model folder is missing, damaged, or does not fit the index
+    ├── TrainingError       training cannot start or go on
+    ├── MissingExtraError   an optional dependency is not installed; names the extra
+    ├── IndexFileError      an index file is missing, damaged or of another version
+    └── CandidateError      the list of candidates is empty, unreadable or names unknown items
+
+Messages are one line: what was expected, what was found, where, and what to do.
+"""
+
+
+class EmbedError(Exception):
+    """Base of all errors of this package; the message is one line, ready to be shown."""
+
+
+class PhotoError(EmbedError):
+    """One photo cannot be read.
+
+    Attributes:
+        photo: its path, or a name for a photo that has no path.
+        reason: why, in a few words.
+    """
+
+    def __init__(self, photo: str, reason: str) -> None:
+        super().__init__(f"{photo}: {reason}")
+        self.photo = photo
+        self.reason = reason
+
+
+class CatalogueError(EmbedError):
+    """A catalogue folder or manifest is not as expected."""
+
+
+class ModelError(EmbedError):
+    """A model folder is missing, damaged, of another version, or does not fit the index."""
+
+
+class TrainingError(EmbedError):
+    """Training cannot start or cannot go on."""
+
+
+class MissingExtraError(EmbedError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, purpose: str, extra: str) -> None:
+        super().__init__(f"{purpose} needs the extra [{extra}]: pip install 'embed-match[{extra}]'")
+
+
+class IndexFileError(EmbedError):
+    """An index file is missing, damaged, or of another version."""
+
+
+class CandidateError(EmbedError):
+    """The list of candidates is empty, unreadable, or names items that the index does not have."""

@@ -1,0 +1,90 @@
+"""From a trained Keras network to the model folder."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from safetensors.numpy import save_file
+
+from embedder.backend import keras, ops
+from embedder.checkpoints import named
+from embedder.errors import TrainingError
+from embedder.inference import Embedder
+from embedder.model_files import LITERT, WEIGHTS, Architecture, ModelInfo, write_model_info
+from embedder.photos import Pixels
+from embedder.quiet import native_output_silenced
+
+LOWEST_COSINE = 0.9999
+
+
+def litert_model(network: Any, architecture: Architecture) -> bytes:
+    """The network as a LiteRT file: uint8 (1, size, size, 3) to float32 (1, dim)."""
+    side = architecture.size
+    photos = keras.Input(batch_shape=(1, side, side, 3), dtype="uint8", name="photos")
+    network = keras.Model(photos, network(ops.cast(photos, "float32")))
+    with native_output_silenced():
+        content: bytes = tf.lite.TFLiteConverter.from_keras_model(network).convert()
+    return content
+
+
+def save_model(network: Any, info: ModelInfo, photos: Pixels, folder: Path) -> ModelInfo:
+    """Write a model folder, after LiteRT was found to agree with Keras; replaces an older one.
+
+    Args:
+        network: a trained network.
+        info: what to write into model.json; hashes and agreement are filled in.
+        photos: uint8 (photos, size, size, 3), real photos to compare the two on.
+        folder: the model folder to write.
+
+    Returns:
+        What was written to model.json.
+
+    Raises:
+        TrainingError: the two disagree on a photo, or the folder cannot be written.
+    """
+    content = litert_model(network, info.architecture)
+    expected = network.predict(photos.astype(np.float32), verbose=0)
+    weights = {**named("network", [np.asarray(weight) for weight in network.weights])}
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as parent:
+            new = Path(parent) / "new"
+            new.mkdir()
+            (new / LITERT).write_bytes(content)
+            save_file(weights, new / WEIGHTS)
+            hashes = {name: _sha256(new / name) for name in (LITERT, WEIGHTS)}
+            info = replace(info, sha256=hashes)
+            embedder = Embedder(info, content)
+            with native_output_silenced():
+                embedder.warm_up()
+            cosine = lowest_cosine(embedder, photos, expected)
+            if not cosine >= LOWEST_COSINE:
+                raise TrainingError(
+                    f"the LiteRT model disagrees with the trained network: expected a cosine of "
+                    f"at least {LOWEST_COSINE} on every photo, found {cosine:.6f}"
+                )
+            info = replace(info, training={**info.training, "litert_cosine": round(cosine, 6)})
+            write_model_info(new, info)
+            if folder.exists():
+                shutil.move(folder, Path(parent) / "old")
+            new.rename(folder)
+    except OSError as error:
+        raise TrainingError(f"{folder}: cannot be written: {error}") from error
+    return info
+
+
+def lowest_cosine(embedder: Embedder, photos: Pixels, expected: Any) -> float:
+    """The worst agreement of LiteRT with expected unit-norm embeddings (photos, dim)."""
+    found = np.stack([embedder.embed_pixels(pixels) for pixels in photos])
+    return float((found * expected).sum(axis=1).min())
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,146 @@
+"""The model folder: model.json, weights.safetensors and model.tflite.
+
+Everything needed to embed photos with a trained model is read here without TensorFlow. Each file
+is checked against the SHA-256 in model.json before it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from embedder.errors import ModelError
+
+SCHEMA_VERSION = 1
+DIM = 100
+
+MODEL_JSON = "model.json"
+WEIGHTS = "weights.safetensors"
+LITERT = "model.tflite"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What network it is.
+
+    Attributes:
+        backbone: "compact", or the name of a function of `keras.applications`.
+        alpha: width multiplier of the MobileNet family, or None.
+        size: side of the square photos, in pixels.
+        dim: numbers in an embedding.
+    """
+
+    backbone: str = "compact"
+    alpha: float | None = None
+    size: int = 96
+    dim: int = DIM
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What model.json says.
+
+    Attributes:
+        architecture: the network.
+        temperature: divides the cosine in the softmax that gives a confidence; fitted on photos
+            held out of training.
+        training: facts about the training, for people: items, photos, accuracy, versions ...
+        sha256: of each of the other files of the folder, in hexadecimal.
+    """
+
+    architecture: Architecture
+    temperature: float
+    training: dict[str, Any] = field(default_factory=dict)
+    sha256: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the same photo might get another embedding; 64 hexadecimal digits."""
+        parts = {"architecture": asdict(self.architecture), "litert": self.sha256[LITERT]}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def write_model_info(folder: Path, info: ModelInfo) -> None:
+    """Write model.json; the other files must be in the folder already, and match `info.sha256`."""
+    document = {"schema_version": SCHEMA_VERSION, **asdict(info)}
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    (folder / MODEL_JSON).write_text(text, encoding="utf-8")
+
+
+def read_model_info(folder: Path) -> ModelInfo:
+    """Read and check model.json.
+
+    Raises:
+        ModelError: there is no model, or model.json is damaged or of a newer version.
+    """
+    path = folder / MODEL_JSON
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(
+            f"{folder}: expected a model folder, found none: train one with 'embed train', "
+            "or name one with --model"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read as JSON: {error}") from error
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise ModelError(
+            f"{path}: expected schema version {SCHEMA_VERSION}, found {version}: "
+            "written by a newer version of embed; upgrade it"
+        )
+    if version != SCHEMA_VERSION:
+        raise ModelError(f"{path}: expected schema version {SCHEMA_VERSION}, found {version!r}")
+    try:
+        return _info(document)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: not a valid model description: {error}") from error
+
+
+def read_checked(folder: Path, name: str, info: ModelInfo) -> bytes:
+    """The bytes of one file of the model, after its SHA-256 was found to be the one expected.
+
+    Raises:
+        ModelError: the file is missing or is not the one that model.json was written with.
+    """
+    path = folder / name
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != info.sha256[name]:
+        raise ModelError(
+            f"{path}: expected SHA-256 {info.sha256[name][:12]}..., found {found[:12]}...: "
+            "the file is damaged or of another model; train again or restore the folder"
+        )
+    return content
+
+
+def _info(document: dict[str, Any]) -> ModelInfo:
+    known = {item.name for item in fields(Architecture)}
+    described = document["architecture"]
+    if set(described) != known:
+        raise ValueError(f"expected architecture with {sorted(known)}, found {sorted(described)}")
+    architecture = Architecture(**described)
+    _expect(isinstance(architecture.backbone, str), "backbone", architecture.backbone)
+    alpha = architecture.alpha
+    _expect(alpha is None or isinstance(alpha, int | float), "alpha", alpha)
+    for name in ("size", "dim"):
+        value = getattr(architecture, name)
+        _expect(type(value) is int and 1 <= value <= 4096, name, value)
+    temperature = document["temperature"]
+    _expect(isinstance(temperature, int | float) and temperature > 0, "temperature", temperature)
+    sha256 = document["sha256"]
+    for name in (LITERT, WEIGHTS):
+        value = sha256[name]
+        _expect(isinstance(value, str) and len(value) == 64, f"sha256 of {name}", value)
+    return ModelInfo(architecture, float(temperature), dict(document["training"]), dict(sha256))
+
+
+def _expect(holds: bool, name: str, found: object) -> None:
+    if not holds:
+        raise ValueError(f"{name} cannot be {found!r}")

@@ -1,0 +1,139 @@
+"""From a photo in any form to the square uint8 array that the network sees.
+
+`prepare` is the only way in, for training and for matching alike, so that a photo looks the same
+to both.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from embedder.errors import PhotoError
+
+Photo = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.uint8]
+"""A path, the bytes of an image file, a PIL image, or an RGB array (height, width, 3) of uint8."""
+
+Pixels = npt.NDArray[np.uint8]
+
+PHOTO_SUFFIXES = frozenset(
+    [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"]
+)
+
+# A photo of 100 megapixels takes 300 MB as RGB. JPEGs count at the size they are decoded at.
+MAX_DECODED_PIXELS = 100_000_000
+
+# The mean colour of ImageNet: what the padding of a photo that is not square, and what lies
+# behind transparent pixels, should not stand out from.
+FILL = (124, 116, 104)
+
+_ORIENTATION = 0x0112
+
+
+def photo_name(photo: Photo, position: int = 0) -> str:
+    """A name for messages: the path, or `photo 3` for the third (position 2) without a path."""
+    if isinstance(photo, str | os.PathLike):
+        return os.fspath(photo)
+    return f"photo {position + 1}"
+
+
+def prepare(photo: Photo, size: int, name: str | None = None) -> Pixels:
+    """Decode a photo, turn it upright, and fit it into a square without changing its proportions.
+
+    Args:
+        photo: a path, file bytes, PIL image, or uint8 array (height, width, 3).
+        size: side of the square in pixels.
+        name: what to call the photo in an error, if it has no path.
+
+    Returns:
+        uint8 array (size, size, 3), RGB, padded with `FILL` where the photo is not square.
+
+    Raises:
+        PhotoError: it cannot be decoded, or is larger than `MAX_DECODED_PIXELS`.
+    """
+    label = name or photo_name(photo)
+    try:
+        with _open(photo) as image:
+            return _fit(_upright_rgb(image, size), size)
+    except PhotoError as error:
+        raise PhotoError(label, error.reason) from None
+    except Exception as error:  # image decoders raise whatever they like on damaged files
+        raise PhotoError(label, _reason(error)) from error
+
+
+def list_photos(folder: Path) -> list[Path]:
+    """The photo files directly in a folder, by name; hidden files and other files are left out."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in PHOTO_SUFFIXES and path.name[0] != "." and path.is_file()
+    )
+
+
+def _open(photo: Photo) -> Image.Image:
+    if isinstance(photo, Image.Image):
+        return photo.copy()
+    if isinstance(photo, bytes):
+        return Image.open(io.BytesIO(photo))
+    if isinstance(photo, np.ndarray):
+        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
+            found = f"{photo.dtype} {photo.shape}"
+            raise PhotoError("", f"expected a uint8 array (height, width, 3), found {found}")
+        return Image.fromarray(photo)
+    path = Path(photo)
+    if path.exists() and not path.is_file():
+        raise PhotoError("", "expected a photo, found a folder or a special file")
+    return Image.open(path)
+
+
+def _upright_rgb(image: Image.Image, size: int) -> Image.Image:
+    image.draft("RGB", (size, size))  # a JPEG decodes at 1/2, 1/4 or 1/8 where that is enough
+    width, height = image.size
+    if width * height > MAX_DECODED_PIXELS:
+        found = f"{width} x {height}"
+        raise PhotoError("", f"expected at most {MAX_DECODED_PIXELS:,} pixels, found {found}")
+    image.load()
+    if _orientation(image) not in (0, 1):
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16") or image.mode == "I":
+        # convert() would clip 16-bit grey to white instead of scaling it.
+        grey = np.asarray(image).astype(np.int64) >> 8
+        image = Image.fromarray(grey.clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        behind = Image.new("RGBA", image.size, FILL)
+        return Image.alpha_composite(behind, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # broken EXIF says nothing about the pixels
+        return 1
+
+
+def _fit(image: Image.Image, size: int) -> Pixels:
+    scale = size / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    if (width, height) != (size, size):
+        square = Image.new("RGB", (size, size), FILL)
+        square.paste(image, ((size - width) // 2, (size - height) // 2))
+        image = square
+    return np.asarray(image)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image that can be read"
+    return " ".join(str(error).split()) or type(error).__name__

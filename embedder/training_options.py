@@ -1,0 +1,108 @@
+"""How to train, and hearing how it goes; imports no TensorFlow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from embedder.errors import PhotoError
+from embedder.model_files import Architecture
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How much training photos vary; 0 or False switches a variation off.
+
+    Attributes:
+        rotation: largest turn, in degrees.
+        zoom: largest change of scale, as a share: 0.25 is 1/1.25 to 1.25 times.
+        stretch: largest change of the proportions, likewise.
+        shift: largest move, as a share of the side.
+        flip: mirror half of the photos. A mirrored item is another item in some catalogues.
+        brightness: largest change, as a share of full white.
+        contrast: largest change of the contrast, as a share.
+        saturation: largest change of the saturation, as a share.
+        tint: largest change of one colour channel, as a share.
+    """
+
+    rotation: float = 15.0
+    zoom: float = 0.25
+    stretch: float = 0.1
+    shift: float = 0.1
+    flip: bool = False
+    brightness: float = 0.15
+    contrast: float = 0.25
+    saturation: float = 0.3
+    tint: float = 0.08
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How to train.
+
+    Attributes:
+        architecture: the network.
+        weights: None, "imagenet", or a .h5 file of the backbone; see `build_network`.
+        epochs: at most this many.
+        patience: stop after so many epochs without a better one.
+        items_per_batch: P.
+        photos_per_item: K.
+        learning_rate: the highest; it rises over the first steps and falls as a cosine.
+        margin: of the triplet loss; None for the soft margin.
+        seed: decides everything random.
+        augmentation: how much photos vary.
+    """
+
+    architecture: Architecture = field(default_factory=Architecture)
+    weights: str | None = None
+    epochs: int = 40
+    patience: int = 12
+    items_per_batch: int = 32
+    photos_per_item: int = 4
+    learning_rate: float = 1e-3
+    margin: float | None = None
+    seed: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """One finished epoch.
+
+    Attributes:
+        epoch: from 1.
+        epochs: at most.
+        loss: mean over its steps.
+        candidate_accuracy: on held-out photos, with 10 candidates, each photo by itself.
+        top1: on held-out photos, among all items.
+        photos_per_second: trained, augmentation and loss included.
+        seconds_left: if it does not stop early.
+        best: whether no epoch before was better.
+    """
+
+    epoch: int
+    epochs: int
+    loss: float
+    candidate_accuracy: float
+    top1: float
+    photos_per_second: float
+    seconds_left: float
+    best: bool
+
+
+class Listener:
+    """Hears how a training goes; override what is of interest."""
+
+    def decoded(self, done: int, total: int) -> None:
+        """A photo was decoded into the cache."""
+
+    def unreadable(self, photos: tuple[PhotoError, ...]) -> None:
+        """These photos could not be read and are left out."""
+
+    def resumed(self, epoch: int) -> None:
+        """Goes on with an unfinished training, after this epoch."""
+
+    def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        """One batch was learned from."""
+
+    def epoch(self, report: EpochReport) -> None:
+        """An epoch is finished and its checkpoint written."""

@@ -1,0 +1,129 @@
+"""What training is judged by: right answers among a few candidates, on photos held out."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
+
+CANDIDATES = 10
+DEFAULT_TEMPERATURE = 0.1
+
+_HELD_OUT_SHARE = 0.1
+_GALLERY_PHOTOS = 8  # enough for a centroid between epochs
+_FEWEST_TO_SHARE = 4  # an item with fewer photos gives none away
+
+
+def hold_out(labels: Indices, seed: int) -> npt.NDArray[np.bool_]:
+    """Which photos to keep out of training: about a tenth of each item's, at least one of four.
+
+    Args:
+        labels: int64 (photos,), the item of each photo.
+        seed: decides which.
+
+    Returns:
+        bool (photos,), true for photos to validate with.
+    """
+    rng = np.random.default_rng([seed, 0])
+    held = np.zeros(len(labels), dtype=bool)
+    order = np.argsort(labels, kind="stable")
+    for photos in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
+        if len(photos) >= _FEWEST_TO_SHARE:
+            count = max(1, round(len(photos) * _HELD_OUT_SHARE))
+            held[rng.choice(photos, count, replace=False)] = True
+    return held
+
+
+def gallery_and_queries(labels: Indices, held: npt.NDArray[np.bool_]) -> tuple[Indices, Indices]:
+    """Photos to make centroids of, a few of each item, and photos to ask about.
+
+    Args:
+        labels: int64 (photos,), the item of each photo.
+        held: bool (photos,), from `hold_out`.
+
+    Returns:
+        int64 (gallery,) and int64 (queries,), positions into `labels`. The same photos where none
+        is held out, because every item has too few.
+    """
+    usable = np.flatnonzero(~held)
+    seen: dict[int, int] = {}
+    gallery = []
+    for position in usable.tolist():
+        item = int(labels[position])
+        seen[item] = seen.get(item, 0) + 1
+        if seen[item] <= _GALLERY_PHOTOS:
+            gallery.append(position)
+    rows = np.array(gallery, dtype=np.int64)
+    return rows, np.flatnonzero(held) if held.any() else rows
+
+
+def centroids(vectors: Floats, labels: Indices, items: int) -> Floats:
+    """Unit-norm mean of each item's vectors: (photos, dim) -> (items, dim)."""
+    sums = np.zeros((items, vectors.shape[1]))
+    np.add.at(sums, labels, vectors)
+    norms = np.linalg.norm(sums, axis=1, keepdims=True)
+    unit: Floats = (sums / np.maximum(norms, 1e-12)).astype(np.float32)
+    return unit
+
+
+def rivals(vectors: Floats, truth: Indices, centres: Floats) -> Indices:
+    """How many other items score at least as high as the right one, for each photo.
+
+    Args:
+        vectors: (photos, dim), unit norm.
+        truth: (photos,), the right rows of `centres`.
+        centres: (items, dim), unit norm.
+
+    Returns:
+        int64 (photos,); 0 where the photo is right among all items.
+    """
+    counts = []
+    for start in range(0, len(vectors), 1024):
+        scores = vectors[start : start + 1024] @ centres.T
+        right = truth[start : start + 1024, None]
+        counts.append((scores >= np.take_along_axis(scores, right, axis=1)).sum(axis=1) - 1)
+    return np.concatenate(counts).astype(np.int64) if counts else np.zeros(0, np.int64)
+
+
+def candidate_accuracy(rival_counts: Indices, items: int, candidates: int = CANDIDATES) -> float:
+    """Share of photos that are right among `candidates` drawn at random with the right one.
+
+    Exact, without drawing: with r rivals among the other M = items - 1, the right one of c wins
+    with probability C(M - r, c - 1) / C(M, c - 1). Each photo is scored by itself.
+    """
+    others = items - 1
+    wins = np.ones(len(rival_counts))
+    for drawn in range(min(candidates, items) - 1):
+        wins *= np.maximum(others - rival_counts - drawn, 0) / (others - drawn)
+    return float(wins.mean()) if len(wins) else float("nan")
+
+
+def fit_temperature(vectors: Floats, truth: Indices, centres: Floats, seed: int) -> float:
+    """The temperature whose softmax over random candidate sets has the least log loss.
+
+    Guo et al. 2017, "On Calibration of Modern Neural Networks", with a grid instead of a gradient.
+    The lowest value is 0.005: a few held-out photos, all right, would ask for total certainty.
+
+    Args:
+        vectors: held-out photos (photos, dim), unit norm.
+        truth: (photos,), the right rows of `centres`.
+        centres: (items, dim), unit norm.
+        seed: decides the candidate sets.
+    """
+    if len(vectors) == 0 or len(centres) < 2:
+        return DEFAULT_TEMPERATURE
+    rng = np.random.default_rng([seed, 1])
+    draws = max(1, 2000 // len(vectors))
+    rows = np.tile(np.arange(len(vectors)), draws)
+    others = min(CANDIDATES, len(centres)) - 1
+    # With replacement: in a large catalogue the same rival is hardly ever drawn twice.
+    drawn = rng.integers(len(centres) - 1, size=(len(rows), others))
+    drawn += drawn >= truth[rows, None]
+    sets = np.concatenate([truth[rows, None], drawn], axis=1)
+    scores = np.einsum("qd,qcd->qc", vectors[rows], centres[sets])
+    gaps = scores - scores[:, :1]
+    grid = np.geomspace(0.005, 1.0, 80)
+    losses = [np.log(np.exp(gaps / temperature).sum(axis=1)).mean() for temperature in grid]
+    return float(grid[int(np.argmin(losses))])

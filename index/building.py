@@ -1,0 +1,219 @@
+"""From a catalogue to an index file.
+
+The new index grows beside the old one and takes its place in one step at the end, so readers see
+the old index or the new one, whole. What an interrupted build has done is kept and gone on from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from embedder.catalogue import Catalogue
+from embedder.errors import CatalogueError, IndexFileError, PhotoError
+from embedder.inference import Embedder, Vector
+from index.statistics import RunningItem
+from index.store import IndexInfo, Item, Store
+
+_SECONDS_BETWEEN_COMMITS = 2.0
+
+Photos = tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build did.
+
+    Attributes:
+        items: in the index.
+        photos: in the index.
+        embedded: photos read by this run; the others had not changed since an earlier one.
+        unreadable: photos that could not be read, of all items, and why.
+        empty: items left out because no photo of theirs could be read.
+        removed: items that an earlier index had and the catalogue has not.
+    """
+
+    items: int
+    photos: int
+    embedded: int
+    unreadable: tuple[PhotoError, ...]
+    empty: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+def build_index(
+    catalogue: Catalogue,
+    embedder: Embedder,
+    path: str | os.PathLike[str] = "items.index",
+    *,
+    skip_empty: bool = False,
+    jobs: int | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> BuildReport:
+    """Build an index, or bring one up to date: only items whose photo files changed are embedded.
+
+    Args:
+        catalogue: items and photos.
+        embedder: the trained model.
+        path: the index file; an index of another model there is replaced.
+        skip_empty: leave out items without a readable photo instead of failing.
+        jobs: threads; all cores unless given.
+        on_progress: called with (photos done, photos to embed).
+
+    Raises:
+        CatalogueError: an item has no readable photo; an index that was there is left as it was.
+        IndexFileError: the file cannot be written, or another build is writing it.
+    """
+    path = Path(path)
+    _refuse_empty([item for item, photos in catalogue.items.items() if not photos], skip_empty)
+    unfinished = path.with_name(path.name + ".building")
+    with _open_unfinished(path, unfinished, catalogue, embedder) as store:
+        removed, changed = _plan(store, catalogue)
+        paths = (photo for photos in changed.values() for photo in photos)
+        _embed_items(store, catalogue, changed, embedder.embed(paths, jobs), on_progress)
+        empty = tuple(sorted(catalogue.items.keys() - store.signatures().keys()))
+        _refuse_empty(empty, skip_empty)
+        report = BuildReport(
+            len(store),
+            store.photo_count(),
+            sum(map(len, changed.values())),
+            store.unreadable(),
+            empty,
+            removed,
+        )
+        if report.items == 0:
+            raise CatalogueError(f"{catalogue.source}: no item has a readable photo")
+        store.write_info(replace(store.info, created=datetime.now(UTC).isoformat("T", "seconds")))
+    _put_in_place(unfinished, path)
+    return report
+
+
+def _refuse_empty(items: list[str] | tuple[str, ...], skip_empty: bool) -> None:
+    if items and not skip_empty:
+        named = ", ".join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
+        raise CatalogueError(
+            f"{len(items)} item(s) without a readable photo: {named}: "
+            "add photos, or leave them out with --skip-empty"
+        )
+
+
+def _open_unfinished(
+    path: Path, unfinished: Path, catalogue: Catalogue, embedder: Embedder
+) -> Store:
+    """The index to write into: an interrupted build, or else a copy of the old one, or a new one.
+
+    An old or interrupted index that is of another model, or damaged, has nothing worth keeping.
+    """
+    fingerprint = embedder.info.fingerprint
+    source = os.fspath(catalogue.source.absolute())
+    info = IndexInfo(fingerprint, embedder.info.architecture.dim, embedder.info.temperature, source)
+    try:
+        if not unfinished.exists() and path.exists():
+            partial = unfinished.with_name(unfinished.name + ".copy")
+            shutil.copyfile(path, partial)
+            partial.replace(unfinished)
+        if unfinished.exists():
+            try:
+                store = Store.open(unfinished, writable=True)
+                store.lock()
+                if store.info.fingerprint == fingerprint:
+                    store.write_info(info)
+                    return store
+                store.close()
+            except IndexFileError as error:
+                if "in use" in str(error):
+                    raise
+            unfinished.unlink()
+    except OSError as error:
+        raise IndexFileError(f"{unfinished}: cannot be written: {error.strerror}") from error
+    store = Store.create(unfinished, info)
+    store.lock()
+    return store
+
+
+def _plan(store: Store, catalogue: Catalogue) -> tuple[tuple[str, ...], dict[str, Photos]]:
+    """Removes what is gone from the store; returns what that was, and the items to embed."""
+    before = store.signatures()
+    changed = {
+        item: photos
+        for item, photos in catalogue.items.items()
+        if before.get(item) != _signature(catalogue, photos)
+    }
+    removed = tuple(sorted(before.keys() - catalogue.items.keys()))
+    store.remove([*removed, *changed])
+    return removed, changed
+
+
+def _embed_items(
+    store: Store,
+    catalogue: Catalogue,
+    changed: dict[str, Photos],
+    results: Iterator[Vector | PhotoError],
+    on_progress: Callable[[int, int], None],
+) -> None:
+    """Take the embeddings of the photos of `changed`, in that order, and keep item by item."""
+    total, done = sum(map(len, changed.values())), 0
+    last_commit = time.monotonic()
+    for item, photos in changed.items():
+        running, bad, reference = RunningItem(store.info.dim), [], ""
+        for photo, result in zip(photos, results, strict=False):
+            if isinstance(result, PhotoError):
+                bad.append(result)
+            else:
+                running.add(result)
+                reference = reference or _shown(catalogue, photo)
+            done += 1
+            on_progress(done, total)
+        _keep(store, item, running, reference, _signature(catalogue, photos), bad)
+        if time.monotonic() - last_commit > _SECONDS_BETWEEN_COMMITS:
+            store.commit()
+            last_commit = time.monotonic()
+    store.commit()
+
+
+def _keep(
+    store: Store,
+    item: str,
+    running: RunningItem,
+    reference: str,
+    signature: bytes,
+    bad: list[PhotoError],
+) -> None:
+    if running.count:
+        centroid, dispersion = running.centroid(), running.dispersion()
+        store.put(Item(item, centroid, running.count, dispersion, reference, signature))
+    store.put_unreadable(item, bad)
+
+
+def _signature(catalogue: Catalogue, photos: Photos) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for photo in photos:
+        try:
+            status = photo.stat()
+            state = f"{status.st_size} {status.st_mtime_ns}"
+        except OSError:
+            state = "unreadable"
+        digest.update(f"{_shown(catalogue, photo)!r} {state}\n".encode(errors="replace"))
+    return digest.digest()
+
+
+def _shown(catalogue: Catalogue, photo: Path) -> str:
+    """A photo's path within its catalogue: the same wherever the catalogue is moved to."""
+    source = catalogue.source
+    root = source if source.is_dir() else source.parent
+    return os.path.relpath(photo, root)
+
+
+def _put_in_place(unfinished: Path, path: Path) -> None:
+    try:
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError as error:
+        raise IndexFileError(f"{path}: cannot be written: {error.strerror}") from error

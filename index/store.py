@@ -1,0 +1,328 @@
+"""The index file: one SQLite database with a row an item.
+
+SQLite gives atomic commits, readers beside a writer, and candidate fetches whose time does not
+depend on how many items there are. Each row has a checksum, which SQLite does not give.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from embedder.errors import IndexFileError, PhotoError
+
+FORMAT_VERSION = 1
+APPLICATION_ID = 0x656D6264  # "embd": tells an index from any other SQLite file
+
+Vectors = npt.NDArray[np.float32]
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE items (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    centroid BLOB NOT NULL,
+    photos INTEGER NOT NULL,
+    dispersion REAL NOT NULL,
+    reference TEXT NOT NULL,
+    signature BLOB NOT NULL,
+    checksum INTEGER NOT NULL
+);
+CREATE TABLE unreadable (item_id TEXT NOT NULL, photo TEXT NOT NULL, reason TEXT NOT NULL);
+CREATE INDEX unreadable_item ON unreadable (item_id);
+"""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A row of the index.
+
+    Attributes:
+        item_id: its id.
+        centroid: float32 (dim,) of unit norm, the direction of the mean of its photos' vectors.
+        photos: how many photos went into it.
+        dispersion: mean squared distance of its vectors to their mean; 0 if all are alike, below 1.
+        reference: path of one of its photos, to show.
+        signature: changes when its photo files do.
+    """
+
+    item_id: str
+    centroid: npt.NDArray[np.float32]
+    photos: int
+    dispersion: float
+    reference: str
+    signature: bytes
+
+
+@dataclass(frozen=True)
+class IndexInfo:
+    """What an index says about itself.
+
+    Attributes:
+        fingerprint: of the model its vectors are of.
+        dim: numbers in a vector.
+        temperature: divides the cosine in the softmax that gives a confidence.
+        catalogue: where the photos were.
+        created: time of the build, ISO 8601 in UTC; empty while it is being built.
+    """
+
+    fingerprint: str
+    dim: int
+    temperature: float
+    catalogue: str
+    created: str = ""
+
+
+class Store:
+    """An open index file. Reading is safe from several threads.
+
+    Attributes:
+        path: of the file.
+        info: what it says about itself.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, info: IndexInfo) -> None:
+        self.path = path
+        self.info = info
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], writable: bool = False) -> Store:
+        """Open an index that is there.
+
+        Raises:
+            IndexFileError: there is none, it is no index, it is damaged, or of a newer version.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise IndexFileError(
+                f"{path}: expected an index file, found none: "
+                "make one with 'embed build-index', or name one with --index"
+            )
+        with _sqlite_errors(path):
+            connection = _connect(path, "rw" if writable else "ro")
+            try:
+                return cls(path, connection, _read_info(path, connection))
+            except BaseException:
+                connection.close()
+                raise
+
+    @classmethod
+    def create(cls, path: Path, info: IndexInfo) -> Store:
+        """Make an empty index and open it for writing.
+
+        Raises:
+            IndexFileError: it cannot be made.
+        """
+        with _sqlite_errors(path):
+            connection = _connect(path, "rwc")
+            connection.executescript(_SCHEMA)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+            store = cls(path, connection, info)
+            store.write_info(info)
+        return store
+
+    def close(self) -> None:
+        """Close the file; what was not committed is given up."""
+        self._connection.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self._one("SELECT count(*) FROM items")
+
+    def photo_count(self) -> int:
+        """Photos over all items."""
+        return self._one("SELECT coalesce(sum(photos), 0) FROM items")
+
+    def ids(self) -> Iterator[str]:
+        """All item ids, sorted."""
+        with _sqlite_errors(self.path):
+            for (item_id,) in self._connection.execute("SELECT id FROM items ORDER BY id"):
+                yield item_id
+
+    def neighbours(self, item_id: str, count: int) -> list[str]:
+        """Ids next to a text in sorted order, at most `count` on each side."""
+        after = "SELECT id FROM items WHERE id >= ? ORDER BY id LIMIT ?"
+        before = "SELECT id FROM items WHERE id < ? ORDER BY id DESC LIMIT ?"
+        with _sqlite_errors(self.path):
+            rows = [
+                *self._connection.execute(after, (item_id, count)),
+                *self._connection.execute(before, (item_id, count)),
+            ]
+        return [row[0] for row in rows]
+
+    def signatures(self) -> dict[str, bytes]:
+        """Item id to signature, of all items."""
+        with _sqlite_errors(self.path):
+            return dict(self._connection.execute("SELECT id, signature FROM items"))
+
+    def unreadable(self) -> tuple[PhotoError, ...]:
+        """The photos that could not be read when the index was built."""
+        query = "SELECT photo, reason FROM unreadable ORDER BY photo"
+        with _sqlite_errors(self.path):
+            return tuple(PhotoError(*row) for row in self._connection.execute(query))
+
+    def centroids(self, ids: Iterable[str]) -> tuple[Vectors, list[str]]:
+        """The centroids of some items.
+
+        Args:
+            ids: item ids.
+
+        Returns:
+            float32 (found, dim), in the order asked for, and the ids that the index does not have.
+
+        Raises:
+            IndexFileError: a row is damaged; names the item.
+        """
+        vectors, unknown = [], []
+        query = "SELECT id, centroid, photos, dispersion, checksum FROM items WHERE id = ?"
+        with _sqlite_errors(self.path):
+            for item_id in ids:
+                row = self._connection.execute(query, (item_id,)).fetchone()
+                if row is None:
+                    unknown.append(item_id)
+                else:
+                    vectors.append(self._checked_centroid(item_id, row))
+        found = np.array(vectors, dtype=np.float32).reshape(-1, self.info.dim)
+        return found, unknown
+
+    def put(self, item: Item) -> None:
+        """Add an item; call `commit` to keep it."""
+        centroid = item.centroid.astype("<f4").tobytes()
+        values = (item.item_id, centroid, item.photos, item.dispersion)
+        with _sqlite_errors(self.path):
+            self._connection.execute(
+                "INSERT INTO items (id, centroid, photos, dispersion, reference, signature, "
+                "checksum) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*values, item.reference, item.signature, _checksum(*values)),
+            )
+
+    def put_unreadable(self, item_id: str, photos: Iterable[PhotoError]) -> None:
+        """Note photos of an item that could not be read."""
+        with _sqlite_errors(self.path):
+            self._connection.executemany(
+                "INSERT INTO unreadable VALUES (?, ?, ?)",
+                [(item_id, error.photo, error.reason) for error in photos],
+            )
+
+    def remove(self, ids: Iterable[str]) -> None:
+        """Remove items; call `commit` to keep that."""
+        rows = [(item_id,) for item_id in ids]
+        with _sqlite_errors(self.path):
+            self._connection.executemany("DELETE FROM items WHERE id = ?", rows)
+            self._connection.executemany("DELETE FROM unreadable WHERE item_id = ?", rows)
+
+    def write_info(self, info: IndexInfo) -> None:
+        """Replace what the index says about itself, and commit."""
+        rows = {name: str(value) for name, value in vars(info).items()}
+        with _sqlite_errors(self.path):
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)", list(rows.items())
+            )
+            self._connection.commit()
+        self.info = info
+
+    def lock(self) -> None:
+        """Keep other writers out until `close`.
+
+        Raises:
+            IndexFileError: another process has it.
+        """
+        with _sqlite_errors(self.path):
+            self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._connection.execute("BEGIN EXCLUSIVE")
+            self._connection.commit()
+
+    def commit(self) -> None:
+        """Keep all changes since the last commit, whatever happens afterwards."""
+        with _sqlite_errors(self.path):
+            self._connection.commit()
+
+    def _one(self, query: str) -> int:
+        with _sqlite_errors(self.path):
+            return int(self._connection.execute(query).fetchone()[0])
+
+    def _checked_centroid(
+        self, item_id: str, row: tuple[str, bytes, int, float, int]
+    ) -> npt.NDArray[np.float32]:
+        stored_id, centroid, photos, dispersion, checksum = row
+        try:
+            expected = _checksum(stored_id, centroid, photos, dispersion)
+            whole = expected == checksum and len(centroid) == 4 * self.info.dim
+        except (TypeError, AttributeError, struct.error):  # a damaged row can hold any type
+            whole = False
+        if not whole:
+            raise IndexFileError(
+                f"{self.path}: the row of item '{item_id}' is damaged (checksum): "
+                "build the index again"
+            )
+        return np.frombuffer(centroid, dtype="<f4")
+
+
+def _checksum(item_id: str, centroid: bytes, photos: int, dispersion: float) -> int:
+    return zlib.crc32(
+        struct.pack("<qd", photos, dispersion), zlib.crc32(centroid + item_id.encode())
+    )
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+    # A file from elsewhere may hold triggers, views and broken pages: trust none of them.
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    return connection
+
+
+def _read_info(path: Path, connection: sqlite3.Connection) -> IndexInfo:
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application != APPLICATION_ID:
+        raise IndexFileError(f"{path}: expected an index file, found another SQLite database")
+    if version > FORMAT_VERSION:
+        raise IndexFileError(
+            f"{path}: expected format version {FORMAT_VERSION}, found {version}: "
+            "written by a newer version of embed; upgrade it"
+        )
+    meta = dict(connection.execute("SELECT key, value FROM meta"))
+    try:
+        return IndexInfo(
+            meta["fingerprint"],
+            int(meta["dim"]),
+            float(meta["temperature"]),
+            meta["catalogue"],
+            meta["created"],
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise IndexFileError(f"{path}: damaged: no valid {error} in its description") from error
+
+
+@contextmanager
+def _sqlite_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise IndexFileError(
+                f"{path}: in use by another process: wait for it to end, then try again"
+            ) from error
+        raise IndexFileError(f"{path}: cannot be read or written: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise IndexFileError(
+            f"{path}: not an index file, or damaged ({error}): build the index again"
+        ) from error
