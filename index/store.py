@@ -21,6 +21,7 @@ import numpy.typing as npt
 from embedder.errors import IndexFileError, PhotoError
 
 FORMAT_VERSION = 1
+_WAIT_SECONDS = 5.0  # for another process to finish its commit
 APPLICATION_ID = 0x656D6264  # "embd": tells an index from any other SQLite file
 
 Vectors = npt.NDArray[np.float32]
@@ -125,11 +126,15 @@ class Store:
         """
         with _sqlite_errors(path):
             connection = _connect(path, "rwc")
-            connection.executescript(_SCHEMA)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
-            store = cls(path, connection, info)
-            store.write_info(info)
+            try:
+                connection.executescript(_SCHEMA)
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+            except BaseException:
+                connection.close()
+                raise
+        store = cls(path, connection, info)
+        store.write_info(info)
         return store
 
     def close(self) -> None:
@@ -282,7 +287,7 @@ def _checksum(item_id: str, centroid: bytes, photos: int, dispersion: float) -> 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode={mode}"
-    connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+    connection = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=_WAIT_SECONDS)
     # A file from elsewhere may hold triggers, views and broken pages: trust none of them.
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")

@@ -1,0 +1,96 @@
+"""Fixtures: generated photos, a model that is not trained, one that is, and the real photos."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embedder import Catalogue, Embedder, read_catalogue
+from embedder.model_files import Architecture, ModelInfo
+from embedder.sample import write_sample
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+ROOT = Path(__file__).parent.parent
+EMBED = Path(sysconfig.get_path("scripts")) / "embed"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real photos; its absence is a failure in CI and a skip elsewhere."""
+    folder = Path(os.environ.get("EMBED_REAL_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "grocery").is_dir():
+        message = f"{folder}: no real photos there; name their folder in EMBED_REAL_DATA"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generated catalogue of 12 items with 12 photos each, and 8 photos to match."""
+    folder = tmp_path_factory.mktemp("sample")
+    write_sample(folder, items=12, photos=12, queries=8, size=64)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def catalogue(sample: Path) -> Catalogue:
+    return read_catalogue(sample / "catalogue")
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with random weights at 32 px: quick, and good enough to compare vectors."""
+    from embedder.backend import keras
+    from embedder.export import save_model
+    from embedder.networks import build_network
+
+    folder = tmp_path_factory.mktemp("random") / "items.model"
+    keras.utils.set_random_seed(0)
+    architecture = Architecture(size=32)
+    photos = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    save_model(build_network(architecture), ModelInfo(architecture, 0.1), photos, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def random_embedder(random_model: Path) -> Embedder:
+    return Embedder.open(random_model)
+
+
+@pytest.fixture(scope="session")
+def trained_model(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Path:
+    """A model folder that the `embed` command trained on the sample."""
+    folder = tmp_path_factory.mktemp("trained")
+    command = [EMBED, "train", sample / "catalogue", "--size", "64", "--epochs", "12"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return folder / "items.model"
+
+
+@pytest.fixture
+def embed(tmp_path: Path) -> Run:
+    """Run the installed `embed` command in an empty folder."""
+
+    def run(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("EMBED_")}
+        settings = {"cwd": tmp_path, "env": environment, "timeout": 300} | options
+        return subprocess.run(
+            [EMBED, *map(str, arguments)], capture_output=True, text=True, **settings
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def embed_path() -> Path:
+    """The installed `embed` command."""
+    return EMBED

@@ -1,0 +1,169 @@
+"""Tests of the model folder: what is written is read again, and damage is named in one line."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from embedder import ModelError
+from embedder.model_files import (
+    LITERT,
+    MODEL_JSON,
+    SCHEMA_VERSION,
+    WEIGHTS,
+    Architecture,
+    ModelInfo,
+    read_checked,
+    read_model_info,
+    write_model_info,
+)
+
+CONTENT = b"a network"
+INFO = ModelInfo(
+    Architecture("MobileNet", 0.25, 64, 10),
+    0.07,
+    {"items": 3, "versions": {"embed": "0"}, "source": "Süß"},
+    {LITERT: hashlib.sha256(CONTENT).hexdigest(), WEIGHTS: "0" * 64},
+)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    write_model_info(tmp_path, INFO)
+    (tmp_path / LITERT).write_bytes(CONTENT)
+    return tmp_path
+
+
+def refusal(read: Callable[[], object], path: Path) -> str:
+    with pytest.raises(ModelError) as caught:
+        read()
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"{path}: ")
+    return message
+
+
+@pytest.mark.parametrize("architecture", [INFO.architecture, Architecture()])
+def test_what_is_written_is_read_again(tmp_path: Path, architecture: Architecture):
+    info = replace(INFO, architecture=architecture)
+    write_model_info(tmp_path, info)
+    assert read_model_info(tmp_path) == info
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "JSON"),
+        (b"{", "JSON"),
+        (b"\xff\xfe{}", "JSON"),
+        (b"[]", "schema version"),
+        (b"null", "schema version"),
+        (b"{}", "schema version"),
+        (b'{"schema_version": "1"}', "schema version"),
+        (b'{"schema_version": 0}', "schema version"),
+        (b'{"schema_version": 1}', "architecture"),
+    ],
+)
+def test_other_content_is_refused(model: Path, content: bytes, said: str):
+    (model / MODEL_JSON).write_bytes(content)
+    assert said in refusal(lambda: read_model_info(model), model / MODEL_JSON)
+
+
+def test_a_newer_version_asks_for_an_upgrade(model: Path):
+    document = {"schema_version": SCHEMA_VERSION + 1, "architecture": "something new"}
+    (model / MODEL_JSON).write_text(json.dumps(document))
+    assert "upgrade" in refusal(lambda: read_model_info(model), model / MODEL_JSON)
+
+
+@pytest.mark.parametrize("key", ["architecture", "temperature", "training", "sha256"])
+@pytest.mark.parametrize("value", ["missing", None, "text", 7, [1, 2]])
+def test_a_missing_or_wrong_part_is_refused(model: Path, key: str, value: object):
+    if key == "temperature" and value == 7:
+        value = "7"
+    document = json.loads((model / MODEL_JSON).read_text())
+    document[key] = value
+    if value == "missing":
+        del document[key]
+    (model / MODEL_JSON).write_text(json.dumps(document))
+    refusal(lambda: read_model_info(model), model / MODEL_JSON)
+
+
+@pytest.mark.parametrize("temperature", [0, -0.1, float("nan"), "0.1", None])
+def test_a_temperature_that_cannot_divide_is_refused(model: Path, temperature: object):
+    document = json.loads((model / MODEL_JSON).read_text())
+    document["temperature"] = temperature
+    (model / MODEL_JSON).write_text(json.dumps(document))
+    assert "temperature" in refusal(lambda: read_model_info(model), model / MODEL_JSON)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("backbone", 3),
+        ("alpha", "wide"),
+        ("size", 0),
+        ("size", 96.0),
+        ("size", True),
+        ("size", 10**9),
+        ("dim", -1),
+        ("dim", None),
+        ("extra", 1),
+    ],
+)
+def test_a_wrong_architecture_is_refused(model: Path, key: str, value: object):
+    document = json.loads((model / MODEL_JSON).read_text())
+    document["architecture"][key] = value
+    (model / MODEL_JSON).write_text(json.dumps(document))
+    assert key in refusal(lambda: read_model_info(model), model / MODEL_JSON)
+
+
+@pytest.mark.parametrize("name", [LITERT, WEIGHTS])
+@pytest.mark.parametrize("value", ["abc", None, 5])
+def test_a_wrong_checksum_is_refused(model: Path, name: str, value: object):
+    document = json.loads((model / MODEL_JSON).read_text())
+    document["sha256"][name] = value
+    (model / MODEL_JSON).write_text(json.dumps(document))
+    assert name in refusal(lambda: read_model_info(model), model / MODEL_JSON)
+
+
+@pytest.mark.parametrize("name", ["gone", "."])
+def test_no_model_says_how_to_get_one(tmp_path: Path, name: str):
+    folder = tmp_path / name
+    assert "embed train" in refusal(lambda: read_model_info(folder), folder)
+
+
+def test_a_file_in_place_of_the_folder(tmp_path: Path):
+    (tmp_path / "file").touch()
+    refusal(lambda: read_model_info(tmp_path / "file"), tmp_path / "file" / MODEL_JSON)
+
+
+def test_an_unchanged_file_is_read(model: Path):
+    assert read_checked(model, LITERT, INFO) == CONTENT
+
+
+@pytest.mark.parametrize("content", [b"A network", CONTENT[:-1], CONTENT + b"\0", b""])
+def test_a_changed_file_is_refused(model: Path, content: bytes):
+    (model / LITERT).write_bytes(content)
+    assert "damaged" in refusal(lambda: read_checked(model, LITERT, INFO), model / LITERT)
+
+
+def test_a_missing_file_is_named(model: Path):
+    refusal(lambda: read_checked(model, WEIGHTS, INFO), model / WEIGHTS)
+
+
+def test_fingerprint_changes_only_with_what_changes_embeddings():
+    same = replace(INFO, temperature=1.0, training={}, sha256={**INFO.sha256, WEIGHTS: "1" * 64})
+    assert same.fingerprint == INFO.fingerprint
+    others = [
+        replace(INFO, sha256={**INFO.sha256, LITERT: "1" * 64}),
+        *(
+            replace(INFO, architecture=replace(INFO.architecture, **change))
+            for change in ({"backbone": "compact"}, {"alpha": None}, {"size": 65}, {"dim": 11})
+        ),
+    ]
+    prints = {info.fingerprint for info in (INFO, *others)}
+    assert len(prints) == len(others) + 1
+    assert all(len(each) == 64 and int(each, 16) >= 0 for each in prints)

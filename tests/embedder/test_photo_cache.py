@@ -1,0 +1,170 @@
+"""Tests of the decoded photos on disk: right at first, and again when something changed."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from embedder import Catalogue, TrainingError, read_catalogue
+from embedder.photo_cache import open_cache
+from embedder.photos import prepare
+
+SIZE = 16
+
+
+def write_photo(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Catalogue:
+    for number, name in enumerate(["a/1", "a/2", "b/1", "c/1", "c/2", "c/3"]):
+        write_photo(tmp_path / "photos" / f"{name}.png", number)
+    return read_catalogue(tmp_path / "photos")
+
+
+def opened(catalogue: Catalogue, folder: Path, size: int = SIZE):
+    """The cache, and how often a photo was decoded for it."""
+    calls: list[tuple[int, int]] = []
+    cache = open_cache(catalogue, size, folder, lambda done, total: calls.append((done, total)))
+    assert calls == [(n + 1, catalogue.photo_count) for n in range(len(calls))]
+    return cache, len(calls)
+
+
+def assert_right(cache, catalogue: Catalogue, size: int = SIZE) -> None:
+    unreadable = {error.photo for error in cache.unreadable}
+    expected = [
+        (item, prepare(path, size))
+        for item, paths in catalogue.items.items()
+        for path in paths
+        if str(path) not in unreadable
+    ]
+    assert [cache.items[label] for label in cache.labels] == [item for item, _ in expected]
+    assert cache.labels.dtype == np.int64
+    assert cache.pixels.dtype == np.uint8
+    assert cache.pixels.shape == (len(expected), size, size, 3)
+    for found, (_, wanted) in zip(cache.pixels, expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_photos_are_prepared_in_the_order_of_the_catalogue(catalogue: Catalogue, tmp_path: Path):
+    cache, decoded = opened(catalogue, tmp_path / "new" / "cache")
+    assert decoded == 6
+    assert cache.items == ("a", "b", "c")
+    assert cache.unreadable == ()
+    assert_right(cache, catalogue)
+
+
+def test_the_second_call_takes_what_the_first_left(catalogue: Catalogue, tmp_path: Path):
+    first, _ = opened(catalogue, tmp_path / "cache")
+    second, decoded = opened(catalogue, tmp_path / "cache")
+    assert decoded == 0
+    assert second.key == first.key
+    assert_right(second, catalogue)
+
+
+def test_mapped_photos_cannot_be_changed(catalogue: Catalogue, tmp_path: Path):
+    cache, _ = opened(catalogue, tmp_path / "cache")
+    with pytest.raises(ValueError, match="read-only"):
+        cache.pixels[0] = 0
+
+
+def change_content(root: Path) -> None:
+    write_photo(root / "b/1.png", 99)
+
+
+def change_time(root: Path) -> None:
+    os.utime(root / "b/1.png", ns=(1, 1))
+
+
+def add_photo(root: Path) -> None:
+    write_photo(root / "b/2.png", 99)
+
+
+def remove_photo(root: Path) -> None:
+    (root / "a/1.png").unlink()
+
+
+def move_photo(root: Path) -> None:
+    (root / "a/2.png").rename(root / "b/2.png")
+
+
+@pytest.mark.parametrize(
+    "change", [change_content, change_time, add_photo, remove_photo, move_photo]
+)
+def test_a_changed_catalogue_is_decoded_anew(catalogue: Catalogue, tmp_path: Path, change):
+    before, _ = opened(catalogue, tmp_path / "cache")
+    change(catalogue.source)
+    changed = read_catalogue(catalogue.source)
+    cache, decoded = opened(changed, tmp_path / "cache")
+    assert decoded == changed.photo_count
+    assert cache.key != before.key
+    assert_right(cache, changed)
+
+
+def test_another_size_is_decoded_anew(catalogue: Catalogue, tmp_path: Path):
+    opened(catalogue, tmp_path / "cache")
+    cache, decoded = opened(catalogue, tmp_path / "cache", size=8)
+    assert decoded == 6
+    assert_right(cache, catalogue, size=8)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+def test_a_damaged_table_of_contents_is_made_anew(
+    catalogue: Catalogue, tmp_path: Path, content: str
+):
+    opened(catalogue, tmp_path / "cache")
+    (table,) = (tmp_path / "cache").glob("*.json")
+    table.write_text(content)
+    cache, decoded = opened(catalogue, tmp_path / "cache")
+    assert decoded == 6
+    assert_right(cache, catalogue)
+
+
+def test_an_interrupted_decoding_starts_anew(catalogue: Catalogue, tmp_path: Path):
+    def interrupt(done: int, total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    opened(catalogue, tmp_path / "cache", size=8)
+    with pytest.raises(KeyboardInterrupt):
+        open_cache(catalogue, SIZE, tmp_path / "cache", interrupt)
+    cache, decoded = opened(catalogue, tmp_path / "cache", size=8)
+    assert decoded == 6
+    assert_right(cache, catalogue, size=8)
+
+
+def test_unreadable_photos_are_listed_and_left_out(catalogue: Catalogue, tmp_path: Path):
+    broken = [catalogue.source / name for name in ("a/1.png", "b/1.png", "c/2.png")]
+    for path in broken[:2]:
+        path.write_bytes(b"no photo")
+    broken[2].unlink()
+    for _ in range(2):  # decoded, then taken from the cache
+        cache, _ = opened(catalogue, tmp_path / "cache")
+        assert [error.photo for error in cache.unreadable] == [str(path) for path in broken]
+        assert cache.unreadable[2].reason == "no such file"
+        assert cache.items == ("a", "c")
+        assert_right(cache, catalogue)
+
+
+@pytest.mark.parametrize("photos", [0, 2])
+def test_nothing_readable_at_all(tmp_path: Path, photos: int):
+    (tmp_path / "photos" / "a").mkdir(parents=True)
+    for number in range(photos):
+        (tmp_path / "photos" / "a" / f"{number}.jpg").write_bytes(b"")
+    cache, _ = opened(read_catalogue(tmp_path / "photos"), tmp_path / "cache")
+    assert cache.pixels.shape == (0, SIZE, SIZE, 3)
+    assert (len(cache.labels), cache.items, len(cache.unreadable)) == (0, (), photos)
+
+
+@pytest.mark.parametrize("name", ["file", "file/cache"])
+def test_a_folder_that_cannot_be_made(catalogue: Catalogue, tmp_path: Path, name: str):
+    (tmp_path / "file").touch()
+    with pytest.raises(TrainingError) as caught:
+        open_cache(catalogue, SIZE, tmp_path / name)
+    assert str(caught.value).startswith(f"{tmp_path / name}: ")
+    assert "\n" not in str(caught.value)

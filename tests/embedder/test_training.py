@@ -1,0 +1,165 @@
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from embedder import Embedder, TrainingError, read_catalogue
+from embedder.model_files import Architecture, read_model_info
+from embedder.training import train, unfinished_folder
+from embedder.training_options import Listener, TrainingOptions
+
+OPTIONS = TrainingOptions(
+    Architecture(size=32), epochs=3, items_per_batch=6, photos_per_item=4, seed=5
+)
+
+
+class Recorder(Listener):
+    """Remembers what it hears; stops after an epoch if asked to."""
+
+    def __init__(self, stop_after=None):
+        self.stop_after = stop_after
+        self.losses = []
+        self.reports = []
+        self.resumed_after = None
+        self.bad = ()
+        self.photos_decoded = 0
+
+    def decoded(self, done, total):
+        self.photos_decoded += 1
+
+    def unreadable(self, photos):
+        self.bad = photos
+
+    def resumed(self, epoch):
+        self.resumed_after = epoch
+
+    def step(self, epoch, step, steps, loss):
+        self.losses.append(loss)
+
+    def epoch(self, report):
+        self.reports.append(report)
+        if report.epoch == self.stop_after:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def unbroken(catalogue, tmp_path_factory):
+    model = tmp_path_factory.mktemp("unbroken") / "items.model"
+    recorder = Recorder()
+    train(catalogue, model, OPTIONS, recorder)
+    return model, recorder
+
+
+def test_loss_falls_and_held_out_photos_are_found(unbroken):
+    model, recorder = unbroken
+    first, last = recorder.losses[:10], recorder.losses[-10:]
+    assert np.mean(last) < np.mean(first)
+    facts = read_model_info(model).training
+    assert facts["photos"] + facts["held_out_photos"] == 144
+    assert facts["held_out_photos"] == 12
+    assert facts["candidate_accuracy"] > 0.3  # one in ten by chance
+
+
+def test_model_opens_and_the_unfinished_folder_is_gone(unbroken):
+    model, _ = unbroken
+    assert Embedder.open(model).info.training["litert_cosine"] >= 0.9999
+    assert [path.name for path in model.parent.iterdir()] == [model.name]
+
+
+def test_reports_name_epochs_speed_and_the_best_one(unbroken):
+    _, recorder = unbroken
+    assert [report.epoch for report in recorder.reports] == [1, 2, 3]
+    assert recorder.reports[0].best
+    assert recorder.reports[-1].seconds_left == 0
+    assert all(report.photos_per_second > 0 for report in recorder.reports)
+    scores = [(report.candidate_accuracy, report.top1) for report in recorder.reports]
+    marked = [score for score, report in zip(scores, recorder.reports, strict=True) if report.best]
+    assert marked[-1] == max(scores)
+
+
+def test_the_same_seed_gives_the_same_losses(unbroken, catalogue, tmp_path):
+    _, recorder = unbroken
+    again = Recorder(stop_after=1)
+    with pytest.raises(KeyboardInterrupt):
+        train(catalogue, tmp_path / "items.model", OPTIONS, again)
+    np.testing.assert_allclose(again.losses, recorder.losses[: len(again.losses)], rtol=1e-3)
+
+
+def test_an_interrupted_training_goes_on_as_if_it_had_not_stopped(unbroken, catalogue, tmp_path):
+    model = tmp_path / "items.model"
+    with pytest.raises(KeyboardInterrupt):
+        train(catalogue, model, OPTIONS, Recorder(stop_after=2))
+    assert not model.exists()
+    rest = Recorder()
+    train(catalogue, model, OPTIONS, rest)
+    assert rest.resumed_after == 2
+    assert rest.photos_decoded == 0
+    _, whole = unbroken
+    np.testing.assert_allclose(rest.losses, whole.losses[-len(rest.losses) :], rtol=5e-3)
+
+
+def test_other_options_do_not_go_on_with_an_unfinished_training(catalogue, tmp_path):
+    model = tmp_path / "items.model"
+    with pytest.raises(KeyboardInterrupt):
+        train(catalogue, model, OPTIONS, Recorder(stop_after=1))
+    other = replace(OPTIONS, epochs=1, learning_rate=1e-4)
+    with pytest.raises(TrainingError, match="--replace"):
+        train(catalogue, model, other)
+    recorder = Recorder()
+    train(catalogue, model, other, recorder, replace_existing=True)
+    assert recorder.resumed_after is None
+    assert model.exists()
+
+
+def test_a_model_that_is_there_is_not_replaced_unasked(unbroken, catalogue):
+    model, _ = unbroken
+    before = (model / "model.json").read_bytes()
+    with pytest.raises(TrainingError, match=r"is there already.*--replace"):
+        train(catalogue, model, OPTIONS)
+    assert (model / "model.json").read_bytes() == before
+
+
+def test_early_stop(catalogue, tmp_path):
+    recorder = Recorder()
+    options = replace(OPTIONS, epochs=30, patience=1, learning_rate=0.0)
+    train(catalogue, tmp_path / "items.model", options, recorder)
+    assert len(recorder.reports) < 30
+    assert not recorder.reports[-1].best
+
+
+def test_loss_that_is_not_a_number_is_an_error_and_keeps_the_checkpoint(catalogue, tmp_path):
+    model = tmp_path / "items.model"
+    with pytest.raises(TrainingError, match="the loss became nan"):
+        train(catalogue, model, replace(OPTIONS, learning_rate=float("nan")))
+    assert unfinished_folder(model).exists()
+    assert not model.exists()
+
+
+def test_unreadable_photos_are_left_out_and_told(catalogue, tmp_path):
+    folder = tmp_path / "catalogue"
+    for item in list(catalogue.items)[:3]:
+        shutil.copytree(catalogue.source / item, folder / item)
+    bad = folder / item / "0000.jpg"
+    bad.write_bytes(b"no photo")
+    recorder = Recorder()
+    info = train(read_catalogue(folder), tmp_path / "m", replace(OPTIONS, epochs=1), recorder)
+    assert [error.photo for error in recorder.bad] == [str(bad)]
+    assert info.training["unreadable_photos"] == 1
+    assert info.training["photos"] + info.training["held_out_photos"] == 36
+
+
+def test_items_with_one_photo_each_can_be_learned(catalogue, tmp_path):
+    for item, paths in list(catalogue.items.items())[:4]:
+        (tmp_path / "catalogue" / item).mkdir(parents=True)
+        shutil.copy(paths[0], tmp_path / "catalogue" / item)
+    options = replace(OPTIONS, epochs=1)
+    info = train(read_catalogue(tmp_path / "catalogue"), tmp_path / "items.model", options)
+    assert (info.training["photos"], info.training["held_out_photos"]) == (4, 0)
+
+
+def test_one_item_is_too_few(catalogue, tmp_path):
+    item = next(iter(catalogue.items))
+    shutil.copytree(catalogue.source / item, tmp_path / "catalogue" / item)
+    with pytest.raises(TrainingError, match="expected at least two items"):
+        train(read_catalogue(tmp_path / "catalogue"), tmp_path / "items.model", OPTIONS)

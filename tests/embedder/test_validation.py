@@ -1,0 +1,156 @@
+"""Tests of what training is judged by, against counting every case."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from embedder.validation import (
+    CANDIDATES,
+    DEFAULT_TEMPERATURE,
+    candidate_accuracy,
+    centroids,
+    fit_temperature,
+    gallery_and_queries,
+    hold_out,
+    rivals,
+)
+
+RNG = np.random.default_rng
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def share_right(scores: np.ndarray, truth: np.ndarray, candidates: int) -> float:
+    """By trying every set of candidates; a tie counts as wrong."""
+    right, tried = 0.0, 0
+    for row, item in zip(scores, truth, strict=True):
+        others = [score for other, score in enumerate(row) if other != item]
+        sets = list(combinations(others, min(candidates, len(row)) - 1))
+        right += sum(all(score < row[item] for score in each) for each in sets) / len(sets)
+        tried += 1
+    return right / tried
+
+
+@pytest.mark.parametrize("items", [1, 2, 5, 9])
+@pytest.mark.parametrize("candidates", [1, 2, 4, 10])
+def test_candidate_accuracy_is_the_share_over_all_candidate_sets(items: int, candidates: int):
+    rng = RNG(items * 100 + candidates)
+    centres = np.eye(items, dtype=np.float32)
+    scores = rng.integers(0, 6, (12, items)).astype(np.float32)  # coarse, so that there are ties
+    truth = rng.integers(0, items, 12)
+    counts = rivals(scores, truth, centres)
+    found = candidate_accuracy(counts, items, candidates)
+    assert found == pytest.approx(share_right(scores, truth, candidates), abs=1e-12)
+
+
+def test_candidate_accuracy_of_no_photo_is_not_a_number():
+    assert np.isnan(candidate_accuracy(np.zeros(0, np.int64), 5))
+
+
+@pytest.mark.parametrize("photos", [0, 3, 1024, 1500])
+def test_rivals_are_the_others_that_score_as_high(photos: int):
+    rng = RNG(photos)
+    vectors = rng.integers(-2, 3, (photos, 3)).astype(np.float32)
+    centres = rng.integers(-2, 3, (7, 3)).astype(np.float32)
+    truth = rng.integers(0, 7, photos)
+    expected = [
+        sum(
+            vector @ centres[other] >= vector @ centres[item] for other in range(7) if other != item
+        )
+        for vector, item in zip(vectors, truth, strict=True)
+    ]
+    counts = rivals(vectors, truth, centres)
+    assert counts.dtype == np.int64
+    assert counts.tolist() == expected
+
+
+def test_an_item_with_the_same_centre_is_a_rival():
+    centres = unit(np.array([[1.0, 0], [1, 0], [0, 1]]))
+    assert rivals(centres, np.arange(3), centres).tolist() == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("photos", "held"), [(1, 0), (3, 0), (4, 1), (9, 1), (10, 1), (17, 2), (20, 2), (100, 10)]
+)
+def test_a_tenth_of_each_item_is_held_out(photos: int, held: int):
+    labels = RNG(0).permutation(np.repeat(np.arange(6), photos))
+    out = hold_out(labels, 1)
+    assert out.dtype == bool
+    assert np.bincount(labels[out], minlength=6).tolist() == [held] * 6
+
+
+def test_the_seed_decides_what_is_held_out():
+    labels = np.repeat(np.arange(30), 20)
+    np.testing.assert_array_equal(hold_out(labels, 5), hold_out(labels, 5))
+    assert (hold_out(labels, 5) != hold_out(labels, 6)).any()
+
+
+def test_gallery_is_the_first_few_photos_that_are_not_held_out():
+    labels = np.array([1] * 12 + [0] * 3)
+    held = np.zeros(15, bool)
+    held[[0, 5]] = True
+    gallery, queries = gallery_and_queries(labels, held)
+    assert gallery.tolist() == [1, 2, 3, 4, 6, 7, 8, 9, 12, 13, 14]
+    assert queries.tolist() == [0, 5]
+
+
+def test_queries_are_the_gallery_where_nothing_is_held_out():
+    gallery, queries = gallery_and_queries(np.repeat(np.arange(4), 3), np.zeros(12, bool))
+    assert gallery.tolist() == queries.tolist() == list(range(12))
+
+
+def test_centroids_are_unit_norm_means():
+    rng = RNG(2)
+    vectors = unit(rng.normal(size=(40, 8)))
+    labels = rng.permutation(np.arange(40) % 5)
+    expected = [unit(vectors[labels == item].astype(np.float64).mean(axis=0)) for item in range(5)]
+    found = centroids(vectors, labels, 5)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_centroids_without_a_direction_are_zero():
+    opposite = np.array([[1.0, 0], [-1, 0]], np.float32)
+    assert centroids(opposite, np.array([0, 0]), 2).tolist() == [[0, 0], [0, 0]]
+
+
+def problem(noise: float, items: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = RNG(3)
+    centres = unit(rng.normal(size=(items, 16)))
+    truth = np.arange(200) % items
+    return unit(centres[truth] + noise * rng.normal(size=(200, 16))), truth, centres
+
+
+def test_temperature_rises_with_the_noise():
+    fitted = [fit_temperature(*problem(noise), seed=0) for noise in (0.01, 0.3, 1.0, 30.0)]
+    assert fitted == sorted(fitted)
+    assert fitted[0] == pytest.approx(0.005)
+    assert fitted[1] < fitted[2] / 1.5
+    assert fitted[3] == pytest.approx(1.0)
+
+
+def test_temperature_has_nearly_the_least_log_loss():
+    vectors, truth, centres = problem(0.6, items=CANDIDATES)  # all items are candidates
+    scores = vectors.astype(np.float64) @ centres.T
+
+    def loss(temperature: float) -> float:
+        shares = np.exp(scores / temperature)
+        return -np.log(shares[np.arange(200), truth] / shares.sum(axis=1)).mean()
+
+    least = min(map(loss, np.geomspace(0.005, 1, 300)))
+    assert loss(fit_temperature(vectors, truth, centres, 0)) < least * 1.05
+
+
+def test_temperature_is_the_same_for_the_same_seed():
+    first, again = (fit_temperature(*problem(0.6), seed=4) for _ in range(2))
+    assert first == again
+
+
+@pytest.mark.parametrize(("photos", "items"), [(0, 5), (3, 1)])
+def test_temperature_without_anything_to_fit_it_to(photos: int, items: int):
+    vectors, centres = np.ones((photos, 2), np.float32), np.ones((items, 2), np.float32)
+    truth = np.zeros(photos, np.int64)
+    assert fit_temperature(vectors, truth, centres, 0) == DEFAULT_TEMPERATURE

@@ -1,0 +1,197 @@
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from embedder import CatalogueError, Embedder, IndexFileError, read_catalogue
+from index import build_index
+from index.store import Store
+
+
+@pytest.fixture
+def folder(sample, tmp_path):
+    """A catalogue of four items that a test may change."""
+    root = tmp_path / "catalogue"
+    for item in sorted((sample / "catalogue").iterdir())[:4]:
+        shutil.copytree(item, root / item.name)
+    return root
+
+
+@pytest.fixture
+def index(tmp_path):
+    return tmp_path / "items.index"
+
+
+def build(folder, embedder, index, **options):
+    return build_index(read_catalogue(folder), embedder, index, **options)
+
+
+def contents(index):
+    with Store.open(index) as store:
+        ids = list(store.ids())
+        return dict(zip(ids, store.centroids(ids)[0].tolist(), strict=True))
+
+
+def touch(path):
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000_000))
+
+
+def test_centroid_count_and_dispersion_are_those_of_the_embeddings(folder, random_embedder, index):
+    report = build(folder, random_embedder, index)
+    assert (report.items, report.photos, report.embedded) == (4, 48, 48)
+    with Store.open(index) as store:
+        for item in folder.iterdir():
+            vectors = np.stack(list(random_embedder.embed(sorted(item.iterdir()))))
+            mean = vectors.astype(np.float64).mean(axis=0)
+            (found,), _ = store.centroids([item.name])
+            np.testing.assert_allclose(found, mean / np.linalg.norm(mean), atol=1e-6)
+
+
+def test_index_says_which_model_and_catalogue(folder, random_embedder, index):
+    build(folder, random_embedder, index)
+    with Store.open(index) as store:
+        assert store.info.fingerprint == random_embedder.info.fingerprint
+        assert store.info.temperature == random_embedder.info.temperature
+        assert store.info.catalogue == str(folder)
+        assert store.info.created
+
+
+def test_the_same_whatever_the_number_of_threads(folder, random_embedder, tmp_path):
+    build(folder, random_embedder, tmp_path / "one.index", jobs=1)
+    build(folder, random_embedder, tmp_path / "three.index", jobs=3)
+    assert contents(tmp_path / "one.index") == contents(tmp_path / "three.index")
+
+
+def test_only_changed_items_are_embedded_again(folder, random_embedder, index):
+    build(folder, random_embedder, index)
+    before = contents(index)
+    assert build(folder, random_embedder, index).embedded == 0
+    items = sorted(folder.iterdir())
+    (items[0] / "0001.jpg").unlink()
+    touch(items[1] / "0002.jpg")
+    shutil.rmtree(items[2])
+    shutil.copytree(items[3], folder / "new")
+    report = build(folder, random_embedder, index)
+    assert report.embedded == 11 + 12 + 12
+    assert report.removed == (items[2].name,)
+    after = contents(index)
+    assert after.keys() == {items[0].name, items[1].name, items[3].name, "new"}
+    assert after["new"] == after[items[3].name] == before[items[3].name]
+    assert after[items[1].name] == before[items[1].name]
+    assert after[items[0].name] != before[items[0].name]
+
+
+def test_unreadable_photos_are_listed_each_time_and_change_nothing_else(
+    folder, random_embedder, index
+):
+    build(folder, random_embedder, index)
+    before = contents(index)
+    item = min(folder.iterdir())
+    (item / "0000.jpg").write_bytes(b"not a photo")
+    (item / "0005b.jpg").write_bytes((item / "0005.jpg").read_bytes()[:200])
+    for embedded in (14, 0):
+        report = build(folder, random_embedder, index)
+        assert report.embedded == embedded
+        assert report.photos == 48
+        names = [error.photo for error in report.unreadable]
+        assert names == [str(item / "0000.jpg"), str(item / "0005b.jpg")]
+    assert contents(index) == before
+
+
+def test_an_item_without_a_readable_photo_is_an_error_and_the_old_index_stays(
+    folder, random_embedder, index
+):
+    build(folder, random_embedder, index)
+    before = index.read_bytes()
+    (folder / "broken").mkdir()
+    (folder / "broken" / "a.jpg").write_bytes(b"")
+    with pytest.raises(CatalogueError, match=r"broken: .*--skip-empty"):
+        build(folder, random_embedder, index)
+    (folder / "bare").mkdir()
+    with pytest.raises(CatalogueError, match="bare"):
+        build(folder, random_embedder, index)
+    assert index.read_bytes() == before
+    report = build(folder, random_embedder, index, skip_empty=True)
+    assert report.empty == ("bare", "broken")
+    assert len(contents(index)) == 4
+
+
+def test_nothing_readable_at_all_is_an_error_even_when_empty_items_are_skipped(
+    tmp_path, random_embedder, index
+):
+    (tmp_path / "catalogue" / "a").mkdir(parents=True)
+    with pytest.raises(CatalogueError, match="no item has a readable photo"):
+        build(tmp_path / "catalogue", random_embedder, index, skip_empty=True)
+    assert not index.exists()
+
+
+def test_an_interrupted_build_leaves_the_old_index_and_goes_on(
+    folder, random_embedder, index, monkeypatch
+):
+    build(folder, random_embedder, index)
+    before = index.read_bytes()
+    for item in folder.iterdir():
+        touch(item / "0001.jpg")
+    monkeypatch.setattr("index.building._SECONDS_BETWEEN_COMMITS", 0.0)
+
+    def stop(done, total):
+        if done == 30:  # in the third item
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(folder, random_embedder, index, on_progress=stop)
+    assert index.read_bytes() == before
+    assert build(folder, random_embedder, index).embedded == 24
+    assert len(contents(index)) == 4
+    assert sorted(path.name for path in index.parent.iterdir()) == ["catalogue", "items.index"]
+
+
+@pytest.mark.parametrize("debris", [b"", b"no database", b"SQLite format 3\0" + b"\0" * 5000])
+def test_debris_of_a_build_does_not_block_the_next(folder, random_embedder, index, debris):
+    index.with_name("items.index.building").write_bytes(debris)
+    assert build(folder, random_embedder, index).embedded == 48
+
+
+def test_a_damaged_index_is_built_anew(folder, random_embedder, index):
+    index.write_bytes(b"rubbish" * 1000)
+    assert build(folder, random_embedder, index).items == 4
+
+
+def test_an_index_of_another_model_is_built_anew(folder, random_embedder, trained_model, index):
+    build(folder, random_embedder, index)
+    before = contents(index)
+    assert build(folder, Embedder.open(trained_model), index).embedded == 48
+    assert contents(index) != before
+
+
+def test_two_builds_at_once_are_refused(folder, random_embedder, index, monkeypatch):
+    monkeypatch.setattr("index.store._WAIT_SECONDS", 0.1)
+    refused = []
+
+    def build_again(done, total):
+        if not refused:
+            with pytest.raises(IndexFileError) as error:
+                build(folder, random_embedder, index)
+            refused.append(str(error.value))
+
+    build(folder, random_embedder, index, on_progress=build_again)
+    assert "in use by another process" in refused[0]
+    assert len(contents(index)) == 4
+
+
+def test_unwritable_place_is_one_line(folder, random_embedder, tmp_path):
+    with pytest.raises(IndexFileError) as error:
+        build(folder, random_embedder, tmp_path / "none" / "items.index")
+    assert "none/items.index" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_manifest_and_folder_give_the_same_index(folder, random_embedder, tmp_path):
+    manifest = tmp_path / "items.csv"
+    rows = [f"{p.parent.name},{p.relative_to(tmp_path)}" for p in sorted(folder.rglob("*.jpg"))]
+    manifest.write_text("item_id,path\n" + "\n".join(rows))
+    build(folder, random_embedder, tmp_path / "folder.index")
+    build(manifest, random_embedder, tmp_path / "manifest.index")
+    assert contents(tmp_path / "folder.index") == contents(tmp_path / "manifest.index")

@@ -1,0 +1,156 @@
+import sqlite3
+
+import numpy as np
+import pytest
+
+from embedder import IndexFileError, PhotoError
+from index.store import APPLICATION_ID, FORMAT_VERSION, IndexInfo, Item, Store
+
+DIM = 5
+INFO = IndexInfo("f" * 64, DIM, 0.25, "some/catalogue", "2026-01-01T00:00:00+00:00")
+
+
+def item(item_id, seed=0):
+    vector = np.random.default_rng(seed).normal(size=DIM).astype(np.float32)
+    return Item(item_id, vector / np.linalg.norm(vector), 7, 0.125, "a/1.jpg", b"signature")
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "items with space?#.index"
+    with Store.create(path, INFO) as store:
+        for seed, item_id in enumerate(["b", "a", "ä/ö 'x'", "c"]):
+            store.put(item(item_id, seed))
+        store.put_unreadable("a", [PhotoError("a/9.jpg", "broken")])
+        store.commit()
+    return path
+
+
+def edit(path, statement, *values):
+    connection = sqlite3.connect(path)
+    connection.execute(statement, values)
+    connection.commit()
+    connection.close()
+
+
+def test_round_trip(path):
+    with Store.open(path) as store:
+        assert store.info == INFO
+        assert len(store) == 4
+        assert store.photo_count() == 28
+        assert list(store.ids()) == ["a", "b", "c", "ä/ö 'x'"]
+        assert store.signatures()["a"] == b"signature"
+        assert [str(error) for error in store.unreadable()] == ["a/9.jpg: broken"]
+        vectors, unknown = store.centroids(["ä/ö 'x'", "nope", "b"])
+    assert unknown == ["nope"]
+    assert vectors.dtype == np.float32
+    np.testing.assert_array_equal(vectors, [item("", 2).centroid, item("", 0).centroid])
+
+
+def test_no_ids_give_no_rows(path):
+    with Store.open(path) as store:
+        vectors, unknown = store.centroids([])
+    assert vectors.shape == (0, DIM)
+    assert unknown == []
+
+
+def test_removing_an_item_removes_its_unreadable_photos(path):
+    with Store.open(path, writable=True) as store:
+        store.remove(["a"])
+        store.commit()
+    with Store.open(path) as store:
+        assert "a" not in set(store.ids())
+        assert store.unreadable() == ()
+
+
+def test_what_was_not_committed_is_given_up(path):
+    with Store.open(path, writable=True) as store:
+        store.remove(["a", "b", "c"])
+    with Store.open(path) as store:
+        assert len(store) == 4
+
+
+def test_reading_cannot_write(path):
+    with Store.open(path) as store, pytest.raises(IndexFileError, match="readonly"):
+        store.remove(["a"])
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("centroid", np.zeros(DIM, dtype="<f4").tobytes()),
+        ("centroid", b"short"),
+        ("centroid", "text"),
+        ("centroid", 7),
+        ("photos", 8),
+        ("photos", "many"),
+        ("dispersion", 0.5),
+        ("checksum", 0),
+    ],
+)
+def test_a_damaged_row_is_named_and_others_still_read(path, column, value):
+    edit(path, f"UPDATE items SET {column} = ? WHERE id = 'b'", value)
+    with Store.open(path) as store:
+        with pytest.raises(IndexFileError, match="item 'b' is damaged"):
+            store.centroids(["a", "b"])
+        assert len(store.centroids(["a", "c"])[0]) == 2
+
+
+def test_rows_swapped_between_items_are_damage(path):
+    edit(path, "UPDATE items SET id = 'tmp' WHERE id = 'a'")
+    edit(path, "UPDATE items SET id = 'a' WHERE id = 'b'")
+    with Store.open(path) as store, pytest.raises(IndexFileError, match="'a' is damaged"):
+        store.centroids(["a"])
+
+
+def test_missing_index_says_what_to_do(tmp_path):
+    with pytest.raises(IndexFileError, match="embed build-index"):
+        Store.open(tmp_path / "items.index")
+
+
+def test_other_files_are_refused(tmp_path):
+    text, empty, database = (tmp_path / name for name in ("text", "empty", "database"))
+    text.write_text("not a database, but long enough to be looked at as one" * 100)
+    empty.touch()
+    edit(database, "CREATE TABLE items (id TEXT)")
+    for path in (text, empty, database):
+        with pytest.raises(IndexFileError) as error:
+            Store.open(path)
+        assert str(path) in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_truncated_file_is_refused_or_reads_right(path, tmp_path):
+    whole = path.read_bytes()
+    with Store.open(path) as store:
+        expected, _ = store.centroids(["a", "b"])
+    for length in range(0, len(whole), 512):
+        cut = tmp_path / "cut.index"
+        cut.write_bytes(whole[:length])
+        try:
+            with Store.open(cut) as store:
+                found, unknown = store.centroids(["a", "b"])
+        except IndexFileError:
+            continue
+        assert unknown == []
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_newer_format_says_upgrade(path):
+    edit(path, f"PRAGMA user_version = {FORMAT_VERSION + 1}")
+    with pytest.raises(IndexFileError, match=r"found 2.*upgrade"):
+        Store.open(path)
+
+
+def test_file_is_marked_as_an_index(path):
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+    connection.close()
+
+
+def test_a_second_writer_is_told_that_the_file_is_in_use(path, monkeypatch):
+    monkeypatch.setattr("index.store._WAIT_SECONDS", 0.1)
+    with Store.open(path, writable=True) as first:
+        first.lock()
+        with pytest.raises(IndexFileError, match="in use by another process"):
+            Store.open(path, writable=True)
