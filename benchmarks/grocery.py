@@ -1,6 +1,6 @@
 """Real photos: train on the grocery train split, index it, match its val split.
 
-    python benchmarks/grocery.py --work DIR [--data ../shared/data]
+Run it as `python benchmarks/grocery.py --work DIR [--data ../shared/data]`.
 
 Prints 60-way top-1, and accuracy over seeded draws of 10 candidates with one photo each, scored
 independently and one to one. The recipe was chosen on photos held out of the train split (see
@@ -83,6 +83,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(data))
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--margin", type=float, help="soft unless given")
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--no-flip", action="store_true")
+    parser.add_argument(
+        "--held-out-only", action="store_true", help="to choose a recipe: never look at val"
+    )
     arguments = parser.parse_args()
     grocery, work = arguments.data / "grocery", arguments.work
     options = TrainingOptions(
@@ -90,7 +96,9 @@ def main() -> None:
         weights=str(arguments.data / "weights" / "mobilenet_2_5_224_tf_no_top.h5"),
         epochs=arguments.epochs,
         seed=arguments.seed,
-        augmentation=Augmentation(flip=True),
+        margin=arguments.margin,
+        learning_rate=arguments.learning_rate,
+        augmentation=Augmentation(flip=not arguments.no_flip),
     )
     names = ("tensorflow", "keras", "ai-edge-litert", "numpy", "Pillow")
     versions = ", ".join(f"{name} {version(name)}" for name in names)
@@ -100,6 +108,8 @@ def main() -> None:
     started = time.perf_counter()
     train(catalogue, work / "items.model", options, Lines(), replace_existing=True)
     print(f"trained in {time.perf_counter() - started:.0f} s")
+    if arguments.held_out_only:
+        return
     started = time.perf_counter()
     report = build_index(catalogue, Embedder.open(work / "items.model"), work / "items.index")
     seconds = time.perf_counter() - started

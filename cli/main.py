@@ -31,6 +31,9 @@ class _Group(click.Group):
             # The reader of our output has gone, as with `| head`: nothing is left to say.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
+        except KeyboardInterrupt:
+            click.echo("\nStopped. What can be resumed goes on when started again.", err=True)
+            raise click.exceptions.Exit(130) from None
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(f"{where}{error.strerror or error}") from error

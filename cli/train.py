@@ -77,12 +77,8 @@ def train(
         seed=seed,
         augmentation=Augmentation(flip=flip),
     )
-    try:
-        with training_progress() as listener:
-            info = train_model(read_catalogue(catalogue), model, options, listener, replace)
-    except KeyboardInterrupt:
-        say("\nStopped. The same command goes on after the last finished epoch.")
-        raise click.exceptions.Exit(130) from None
+    with training_progress() as listener:
+        info = train_model(read_catalogue(catalogue), model, options, listener, replace)
     facts = info.training
     say(
         f"{model}: epoch {facts['best_epoch']} of {facts['epochs']}, "

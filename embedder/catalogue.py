@@ -91,7 +91,7 @@ def _read_manifest(manifest: Path) -> dict[str, list[Path]]:
             rows = csv.reader(lines)
             header = next(rows, [])
             if [name.strip() for name in header[:2]] != ["item_id", "path"]:
-                found = ",".join(header) or "nothing"
+                found = " ".join(",".join(header).split()) or "nothing"
                 raise CatalogueError(f"{manifest}:1: expected 'item_id,path', found '{found}'")
             for row in rows:
                 if not row:
@@ -100,8 +100,10 @@ def _read_manifest(manifest: Path) -> dict[str, list[Path]]:
                     where = f"{manifest}:{rows.line_num}"
                     raise CatalogueError(f"{where}: expected 'item_id,path', found {row}")
                 items.setdefault(row[0].strip(), []).append(manifest.parent / row[1].strip())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CatalogueError(f"{manifest}: cannot be read as a UTF-8 CSV file: {error}") from error
+    except csv.Error as error:
+        raise CatalogueError(f"{manifest}:{rows.line_num}: not valid CSV: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise CatalogueError(f"{manifest}: cannot be read as UTF-8 text: {error}") from error
     if not items:
         raise CatalogueError(f"{manifest}: expected rows of item_id,path; found none")
     return items

@@ -39,8 +39,9 @@ class Progress:
 
 
 def named(prefix: str, arrays: Arrays) -> dict[str, npt.NDArray[Any]]:
-    """Arrays under names that keep their order: `prefix/000`, `prefix/001` ..."""
-    return {f"{prefix}/{at:03d}": np.asarray(array) for at, array in enumerate(arrays)}
+    """Arrays under names that keep their order: `prefix/00000`, `prefix/00001` ..."""
+    # safetensors writes the memory as it lies, so a transposed view must be laid out first.
+    return {f"{prefix}/{at:05d}": np.array(array, order="C") for at, array in enumerate(arrays)}
 
 
 def save_checkpoint(

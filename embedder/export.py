@@ -28,7 +28,11 @@ def litert_model(network: Any, architecture: Architecture) -> bytes:
     """The network as a LiteRT file: uint8 (1, size, size, 3) to float32 (1, dim)."""
     side = architecture.size
     photos = keras.Input(batch_shape=(1, side, side, 3), dtype="uint8", name="photos")
-    network = keras.Model(photos, network(ops.cast(photos, "float32")))
+    return litert_from_keras(keras.Model(photos, network(ops.cast(photos, "float32"))))
+
+
+def litert_from_keras(network: Any) -> bytes:
+    """A Keras model as a LiteRT file, without what the converter prints."""
     with native_output_silenced():
         content: bytes = tf.lite.TFLiteConverter.from_keras_model(network).convert()
     return content

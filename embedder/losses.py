@@ -28,7 +28,7 @@ def pairwise_distances(embeddings: Any, metric: DistanceMetric = "L2") -> Any:
         return metric(embeddings)
     if metric == "angular":
         unit = ops.normalize(embeddings, axis=1)
-        return 1.0 - ops.matmul(unit, ops.transpose(unit))
+        return _off_diagonal(ops.maximum(1.0 - ops.matmul(unit, ops.transpose(unit)), 0.0))
     if metric not in ("L2", "squared-L2"):
         raise ValueError(
             f"Expected distance_metric 'L2', 'squared-L2', 'angular' or callable, found {metric!r}"
@@ -36,12 +36,16 @@ def pairwise_distances(embeddings: Any, metric: DistanceMetric = "L2") -> Any:
     norms = ops.sum(ops.square(embeddings), axis=1)
     products = ops.matmul(embeddings, ops.transpose(embeddings))
     squared = ops.maximum(norms[:, None] - 2.0 * products + norms[None, :], 0.0)
-    squared = squared * (1.0 - ops.eye(ops.shape(squared)[0], dtype=squared.dtype))
+    squared = _off_diagonal(squared)
     if metric == "squared-L2":
         return squared
     # The slope of a square root is infinite at zero: take it at a safe place there instead.
     zero = ops.cast(ops.equal(squared, 0.0), squared.dtype)
     return ops.sqrt(squared + zero) * (1.0 - zero)
+
+
+def _off_diagonal(matrix: Any) -> Any:
+    return matrix * (1.0 - ops.eye(ops.shape(matrix)[0], dtype=matrix.dtype))
 
 
 def triplet_hard_loss(
@@ -68,10 +72,9 @@ def triplet_hard_loss(
     embeddings = ops.cast(y_pred, "float32")
     distances = pairwise_distances(embeddings, distance_metric)
     same = ops.cast(ops.equal(labels[:, None], labels[None, :]), distances.dtype)
-    hardest_positive = ops.max(
-        distances * (same - ops.eye(ops.shape(same)[0], dtype=same.dtype)), axis=1
-    )
-    # Shift by the row maximum so that a positive never wins the minimum, whatever the scale.
+    # Shifted by the row's extremes, so that what is masked to zero never wins, whatever the scale.
+    lowest = ops.min(distances, axis=1, keepdims=True)
+    hardest_positive = ops.max((distances - lowest) * _off_diagonal(same), axis=1) + lowest[:, 0]
     highest = ops.max(distances, axis=1, keepdims=True)
     hardest_negative = ops.min((distances - highest) * (1.0 - same), axis=1) + highest[:, 0]
     difference = hardest_positive - hardest_negative

@@ -84,7 +84,7 @@ def read_model_info(folder: Path) -> ModelInfo:
             f"{folder}: expected a model folder, found none: train one with 'embed train', "
             "or name one with --model"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: cannot be read as JSON: {error}") from error
     version = document.get("schema_version") if isinstance(document, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
@@ -133,7 +133,9 @@ def _info(document: dict[str, Any]) -> ModelInfo:
         value = getattr(architecture, name)
         _expect(type(value) is int and 1 <= value <= 4096, name, value)
     temperature = document["temperature"]
-    _expect(isinstance(temperature, int | float) and temperature > 0, "temperature", temperature)
+    _expect(
+        type(temperature) in (int, float) and 1e-6 <= temperature <= 1e6, "temperature", temperature
+    )
     sha256 = document["sha256"]
     for name in (LITERT, WEIGHTS):
         value = sha256[name]

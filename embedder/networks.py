@@ -74,7 +74,11 @@ def _application(architecture: Architecture, weights: str | None) -> Callable[[A
 
 
 def _why_no_weights(architecture: Architecture, weights: str | None, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    reason = (
+        str(error).strip().splitlines()[0].rstrip(":")
+        if str(error).strip()
+        else type(error).__name__
+    )
     backbone = architecture.backbone
     if architecture.alpha is not None:
         backbone += f" with alpha {architecture.alpha}"

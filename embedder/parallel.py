@@ -38,9 +38,8 @@ def ordered_map(
         for source in islice(remaining, jobs * _WAITING_PER_JOB):
             waiting.append(pool.submit(function, source))
         while waiting:
-            result = waiting.popleft().result()
+            yield waiting.popleft().result()
             for source in islice(remaining, 1):
                 waiting.append(pool.submit(function, source))
-            yield result
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -61,7 +61,7 @@ def open_cache(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         contents = _read_contents(folder / _CONTENTS)
-        if contents.get("key") != key:
+        if contents.get("key") != key or not _is_whole(catalogue, size, folder, contents):
             contents = {"key": key, "unreadable": _decode(catalogue, size, folder, on_decoded)}
             (folder / _CONTENTS).write_text(json.dumps(contents), encoding="utf-8")
     except OSError as error:
@@ -88,6 +88,14 @@ def _read_contents(path: Path) -> dict[str, object]:
     except (OSError, ValueError):
         return {}
     return contents if isinstance(contents, dict) else {}
+
+
+def _is_whole(catalogue: Catalogue, size: int, folder: Path, contents: dict[str, object]) -> bool:
+    unreadable = contents.get("unreadable")
+    if not isinstance(unreadable, list) or not (folder / _PIXELS).is_file():
+        return False
+    readable = catalogue.photo_count - len(unreadable)
+    return (folder / _PIXELS).stat().st_size == readable * size * size * 3
 
 
 def _decode(

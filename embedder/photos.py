@@ -25,7 +25,8 @@ PHOTO_SUFFIXES = frozenset(
     [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"]
 )
 
-# A photo of 100 megapixels takes 300 MB as RGB. JPEGs count at the size they are decoded at.
+# A photo of 100 megapixels takes 300 MB as RGB. JPEGs count at the size they are decoded at, which
+# is less; above Image.MAX_IMAGE_PIXELS * 2, or 179 megapixels, Pillow refuses any photo.
 MAX_DECODED_PIXELS = 100_000_000
 
 # The mean colour of ImageNet: what the padding of a photo that is not square, and what lies
@@ -54,7 +55,7 @@ def prepare(photo: Photo, size: int, name: str | None = None) -> Pixels:
         uint8 array (size, size, 3), RGB, padded with `FILL` where the photo is not square.
 
     Raises:
-        PhotoError: it cannot be decoded, or is larger than `MAX_DECODED_PIXELS`.
+        PhotoError: it cannot be decoded, or has more than `MAX_DECODED_PIXELS`.
     """
     label = name or photo_name(photo)
     try:
@@ -81,7 +82,7 @@ def _open(photo: Photo) -> Image.Image:
     if isinstance(photo, bytes):
         return Image.open(io.BytesIO(photo))
     if isinstance(photo, np.ndarray):
-        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3:
+        if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
             found = f"{photo.dtype} {photo.shape}"
             raise PhotoError("", f"expected a uint8 array (height, width, 3), found {found}")
         return Image.fromarray(photo)

@@ -18,17 +18,25 @@ def native_output_silenced() -> Iterator[None]:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
-    saved = [os.dup(1), os.dup(2)]
+    saved = {number: os.dup(number) for number in (1, 2) if _is_open(number)}
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
+        for number in saved:
+            os.dup2(nowhere, number)
         yield
     finally:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
-        for number, copy in enumerate(saved, start=1):
+        for number, copy in saved.items():
             os.dup2(copy, number)
             os.close(copy)
         os.close(nowhere)
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True

@@ -49,7 +49,9 @@ def pk_batches(
 
 def _draw(queue: list[int], photos: Indices, count: int, rng: np.random.Generator) -> Indices:
     while len(queue) < count:
-        queue += rng.permutation(photos).tolist()
+        again = rng.permutation(photos).tolist()
+        # Those still waiting go last, so that a batch holds no photo twice unless it must.
+        queue += sorted(again, key=set(queue).__contains__)
     drawn = queue[:count]
     del queue[:count]
     return np.array(drawn, dtype=np.int64)

@@ -81,12 +81,13 @@ def linear_parts(options: Augmentation) -> np.ndarray:
     return parts
 
 
-def test_rotation_turns_about_the_centre_within_its_bounds():
-    parts = linear_parts(replace(NONE, rotation=30))
+@pytest.mark.parametrize("flip", [False, True])
+def test_rotation_turns_about_the_centre_within_its_bounds(flip: bool):
+    parts = linear_parts(replace(NONE, rotation=30, flip=flip))
     np.testing.assert_allclose(
         parts @ parts.transpose(0, 2, 1), np.tile(np.eye(2), (500, 1, 1)), atol=1e-6
     )
-    degrees = np.degrees(np.arctan2(parts[:, 1, 0], parts[:, 0, 0]))
+    degrees = np.degrees(np.arctan2(-parts[:, 0, 1], parts[:, 1, 1]))
     assert -30.001 <= degrees.min() < -28
     assert 28 < degrees.max() <= 30.001
 

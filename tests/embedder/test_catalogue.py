@@ -150,3 +150,14 @@ def test_a_manifest_without_rows(tmp_path: Path):
 
 def test_a_manifest_in_another_encoding(tmp_path: Path):
     assert "UTF-8" in refusal(manifest(tmp_path, "item_id,path\nSüß,1.jpg\n".encode("latin-1")))
+
+
+@pytest.mark.parametrize("header", ['"item_id,path', '"item\nid",path'])
+def test_a_header_of_several_lines_is_refused_in_one(tmp_path: Path, header: str):
+    path = manifest(tmp_path, f"{header}\na,1.jpg\n")
+    assert refusal(path).startswith(f"{path}:1: ")
+
+
+def test_a_field_that_is_too_long_is_named_by_its_line(tmp_path: Path):
+    path = manifest(tmp_path, "item_id,path\na,1.jpg\nb," + "x" * 140_000 + "\n")
+    assert refusal(path).startswith(f"{path}:3: ")

@@ -1,6 +1,7 @@
 """Tests of checkpoints: what was saved comes back, or it is said why it cannot."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -108,21 +109,22 @@ def test_another_file_is_refused(tmp_path: Path):
     assert "damaged" in refusal(tmp_path)
 
 
-@pytest.fixture
+@contextmanager
 def little_room() -> Iterator[None]:
     """As on a full disk: files cannot grow beyond a thousand bytes."""
     resource = pytest.importorskip("resource", reason="this system limits no file sizes")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_failed_write_keeps_the_checkpoint_before_it(tmp_path: Path, request):
+def test_a_failed_write_keeps_the_checkpoint_before_it(tmp_path: Path):
     save_checkpoint(tmp_path, SETTINGS, progress(1), arrays())
     path = checkpoint(tmp_path)
-    request.getfixturevalue("little_room")
-    with pytest.raises(TrainingError) as caught:
+    with pytest.raises(TrainingError) as caught, little_room():
         save_checkpoint(tmp_path, SETTINGS, progress(2), arrays(1))
     assert "\n" not in str(caught.value)
     assert "kept" in str(caught.value)
@@ -136,3 +138,15 @@ def test_a_folder_that_is_gone(tmp_path: Path):
     with pytest.raises(TrainingError, match="cannot be written"):
         save_checkpoint(tmp_path / "gone", SETTINGS, progress(), arrays())
     assert not (tmp_path / "gone").exists()
+
+
+def test_more_than_a_thousand_arrays_keep_their_order(tmp_path: Path):
+    many = {"optimizer": [np.array(n) for n in range(1200)]}
+    save_checkpoint(tmp_path, SETTINGS, progress(), many)
+    assert_same(load_checkpoint(tmp_path, SETTINGS)[1], many)
+
+
+def test_arrays_are_saved_as_they_look_not_as_they_lie(tmp_path: Path):
+    views = [np.arange(12).reshape(3, 4).T, np.arange(9)[::3], np.arange(5.0)[::-1]]
+    save_checkpoint(tmp_path, SETTINGS, progress(), {"best": views})
+    assert_same(load_checkpoint(tmp_path, SETTINGS)[1], {"best": views})

@@ -1,6 +1,9 @@
 """Tests of the errors, and of the names that the package exports."""
 
+import ast
 import inspect
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -25,13 +28,28 @@ def test_every_error_can_be_caught_as_one():
     )
 
 
-def test_all_is_sorted_and_names_what_is_exported():
-    exported = {
-        name
-        for name, value in vars(embedder).items()
-        if not name.startswith("_") and not inspect.ismodule(value)
+def test_all_is_sorted_and_names_what_is_imported_for_others():
+    tree = ast.parse(Path(embedder.__file__).read_text(encoding="utf-8"))
+    imported = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("embedder.")
+        for alias in node.names
     }
-    assert embedder.__all__ == sorted(exported | {"__version__"})
+    assert embedder.__all__ == sorted(imported)
+
+
+@pytest.mark.parametrize("name", embedder.__all__)
+def test_every_name_can_be_imported(name: str):
+    value = getattr(embedder, name)
+    if inspect.isclass(value) or inspect.isfunction(value):
+        assert value.__name__ == name
+        assert getattr(sys.modules[value.__module__], name) is value
+
+
+def test_no_other_name_can_be_imported():
+    with pytest.raises(AttributeError, match="Nothing"):
+        _ = embedder.Nothing
 
 
 def test_every_error_is_exported():

@@ -44,10 +44,14 @@ def test_distances_are_those_of_scipy(metric: str, seed: int):
     np.testing.assert_allclose(found, cdist(vectors, vectors, SCIPY_NAMES[metric]), atol=1e-4)
 
 
-@pytest.mark.parametrize("metric", ["L2", "squared-L2"])
+@pytest.mark.parametrize("metric", METRICS)
 def test_the_distance_to_itself_and_to_an_equal_is_zero(metric: str):
     vectors = np.tile(batch(0)[1][:1] * 100, (3, 1))
-    assert (np.asarray(pairwise_distances(vectors, metric)) == 0).all()
+    np.testing.assert_allclose(pairwise_distances(vectors, metric), 0, atol=1e-6)
+    _, vectors = batch(0, count=60)
+    distances = np.asarray(pairwise_distances(vectors, metric))
+    assert (np.diag(distances) == 0).all()
+    assert distances.min() == 0
 
 
 def test_a_function_may_be_the_metric():
@@ -62,6 +66,28 @@ def test_a_function_may_be_the_metric():
         rtol=1e-5,
     )
     assert triplet_hard_loss(labels, vectors, distance_metric=manhattan) > 0
+
+
+def test_an_anchor_is_never_its_own_positive():
+    vectors = np.float32([[3, 0], [1, 1], [0, 3], [1, 2]])
+
+    def similarity(embeddings):  # highest with itself
+        return keras.ops.matmul(embeddings, keras.ops.transpose(embeddings))
+
+    # Each anchor's positive is 3, 3, 6, 6; its nearest negative is 0, 3, 0, 3.
+    found = triplet_hard_loss([0, 0, 1, 1], vectors, 0.0, distance_metric=similarity)
+    assert float(found) == pytest.approx((3 + 0 + 6 + 3) / 4)
+
+
+def test_a_metric_may_be_negative():
+    vectors = np.float32([[3, 0], [1, 1], [0, 3], [1, 2]])
+
+    def opposite(embeddings):  # minus the similarity
+        return -keras.ops.matmul(embeddings, keras.ops.transpose(embeddings))
+
+    # Each anchor's positive is -3, -3, -6, -6; its nearest negative is -3, -3, -3, -3.
+    found = triplet_hard_loss([0, 0, 1, 1], vectors, 9.0, distance_metric=opposite)
+    assert float(found) == pytest.approx((9 + 9 + 6 + 6) / 4)
 
 
 @pytest.mark.parametrize("metric", METRICS)

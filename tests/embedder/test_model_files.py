@@ -65,6 +65,7 @@ def test_what_is_written_is_read_again(tmp_path: Path, architecture: Architectur
         (b'{"schema_version": "1"}', "schema version"),
         (b'{"schema_version": 0}', "schema version"),
         (b'{"schema_version": 1}', "architecture"),
+        (b"[" * 200_000, "JSON"),
     ],
 )
 def test_other_content_is_refused(model: Path, content: bytes, said: str):
@@ -91,7 +92,9 @@ def test_a_missing_or_wrong_part_is_refused(model: Path, key: str, value: object
     refusal(lambda: read_model_info(model), model / MODEL_JSON)
 
 
-@pytest.mark.parametrize("temperature", [0, -0.1, float("nan"), "0.1", None])
+@pytest.mark.parametrize(
+    "temperature", [0, -0.1, float("nan"), float("inf"), 10**400, True, "0.1", None]
+)
 def test_a_temperature_that_cannot_divide_is_refused(model: Path, temperature: object):
     document = json.loads((model / MODEL_JSON).read_text())
     document["temperature"] = temperature

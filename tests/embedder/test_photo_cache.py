@@ -168,3 +168,16 @@ def test_a_folder_that_cannot_be_made(catalogue: Catalogue, tmp_path: Path, name
         open_cache(catalogue, SIZE, tmp_path / name)
     assert str(caught.value).startswith(f"{tmp_path / name}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("length", [None, 0, 10])
+def test_lost_pixels_are_decoded_anew(catalogue: Catalogue, tmp_path: Path, length: int | None):
+    opened(catalogue, tmp_path / "cache")
+    (pixels,) = (path for path in (tmp_path / "cache").iterdir() if path.suffix != ".json")
+    if length is None:
+        pixels.unlink()
+    else:
+        os.truncate(pixels, length)
+    cache, decoded = opened(catalogue, tmp_path / "cache")
+    assert decoded == 6
+    assert_right(cache, catalogue)

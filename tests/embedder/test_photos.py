@@ -345,3 +345,8 @@ def test_list_photos_takes_photo_files_by_name(tmp_path: Path):
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "folder.jpg" / "1.jpg").touch()
     assert list_photos(tmp_path) == [tmp_path / name for name in ("10.heic", "a.PNG", "b.jpg")]
+
+
+@pytest.mark.parametrize("shape", [(0, 0, 3), (0, 5, 3), (5, 0, 3)])
+def test_arrays_without_pixels_are_refused(shape: tuple[int, ...]):
+    refusal(np.zeros(shape, np.uint8))

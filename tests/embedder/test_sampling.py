@@ -81,3 +81,15 @@ def test_labels_need_not_count_from_zero(offset: int):
     labels = np.array([0, 3, 0, 3, 9]) + offset
     batch = next(pk_batches(labels, 3, 2, 1, [0]))
     assert set(labels[batch].tolist()) == set(labels.tolist())
+
+
+@settings_here
+@given(drawn_batches())
+def test_a_batch_repeats_no_photo_of_an_item_that_has_enough(drawn):
+    labels, _, photos, batches = drawn
+    counts = Counter(labels.tolist())
+    for batch in batches:
+        groups = batch.reshape(-1, photos)
+        for group in groups:
+            different = len(set(group.tolist()))
+            assert different == min(photos, counts[int(labels[group[0]])])

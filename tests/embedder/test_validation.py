@@ -132,8 +132,9 @@ def test_temperature_rises_with_the_noise():
     assert fitted[3] == pytest.approx(1.0)
 
 
-def test_temperature_has_nearly_the_least_log_loss():
-    vectors, truth, centres = problem(0.6, items=CANDIDATES)  # all items are candidates
+@pytest.mark.parametrize(("items", "slack"), [(2, 1.001), (CANDIDATES, 1.05)])
+def test_temperature_has_nearly_the_least_log_loss(items: int, slack: float):
+    vectors, truth, centres = problem(0.6, items)  # all items are candidates
     scores = vectors.astype(np.float64) @ centres.T
 
     def loss(temperature: float) -> float:
@@ -141,7 +142,7 @@ def test_temperature_has_nearly_the_least_log_loss():
         return -np.log(shares[np.arange(200), truth] / shares.sum(axis=1)).mean()
 
     least = min(map(loss, np.geomspace(0.005, 1, 300)))
-    assert loss(fit_temperature(vectors, truth, centres, 0)) < least * 1.05
+    assert loss(fit_temperature(vectors, truth, centres, 0)) < least * slack
 
 
 def test_temperature_is_the_same_for_the_same_seed():
