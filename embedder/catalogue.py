@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +50,20 @@ def read_catalogue(source: str | os.PathLike[str]) -> Catalogue:
             f"{path}: expected a folder with one folder of photos an item, or a .csv manifest "
             f"(item_id,path); found {found}"
         )
+    for item in items:
+        # Nothing could list such an id, one a line: control characters, line ends, broken Unicode.
+        if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in item):
+            raise CatalogueError(f"{path}: expected an item id on one line of text, found {item!r}")
     return Catalogue(path, {item: tuple(sorted(items[item])) for item in sorted(items)})
+
+
+def photo_state(photo: Path) -> str:
+    """A text that changes when a photo file does: its size and time of change."""
+    try:
+        status = photo.stat()
+    except OSError:
+        return "unreadable"
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _read_folder(root: Path) -> dict[str, list[Path]]:

@@ -7,6 +7,7 @@
     ├── TrainingError       training cannot start or go on
     ├── MissingExtraError   an optional dependency is not installed; names the extra
     ├── IndexFileError      an index file is missing, damaged or of another version
+    │   └── IndexBusyError  another process is writing it
     └── CandidateError      the list of candidates is empty, unreadable or names unknown items
 
 Messages are one line: what was expected, what was found, where, and what to do.
@@ -52,6 +53,10 @@ class MissingExtraError(EmbedError):
 
 class IndexFileError(EmbedError):
     """An index file is missing, damaged, or of another version."""
+
+
+class IndexBusyError(IndexFileError):
+    """Another process is writing the index file."""
 
 
 class CandidateError(EmbedError):

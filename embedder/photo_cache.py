@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from embedder.catalogue import Catalogue
+from embedder.catalogue import Catalogue, photo_state
 from embedder.errors import PhotoError, TrainingError
 from embedder.parallel import ordered_map
 from embedder.photos import Pixels, prepare
@@ -73,12 +73,7 @@ def _key(catalogue: Catalogue, size: int) -> str:
     digest = hashlib.sha256(f"{size}\n".encode())
     for item, photos in catalogue.items.items():
         for path in photos:
-            try:
-                status = path.stat()
-                state = f"{status.st_size} {status.st_mtime_ns}"
-            except OSError:
-                state = "unreadable"
-            digest.update(f"{item!r} {os.fspath(path)!r} {state}\n".encode(errors="replace"))
+            digest.update(f"{item!r} {os.fspath(path)!r} {photo_state(path)}\n".encode())
     return digest.hexdigest()
 
 

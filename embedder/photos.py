@@ -39,7 +39,8 @@ _ORIENTATION = 0x0112
 def photo_name(photo: Photo, position: int = 0) -> str:
     """A name for messages: the path, or `photo 3` for the third (position 2) without a path."""
     if isinstance(photo, str | os.PathLike):
-        return os.fspath(photo)
+        # A file name may hold bytes that are not Unicode, which no output can show.
+        return os.fspath(photo).encode(errors="replace").decode()
     return f"photo {position + 1}"
 
 

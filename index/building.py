@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from embedder.catalogue import Catalogue
-from embedder.errors import CatalogueError, IndexFileError, PhotoError
+from embedder.catalogue import Catalogue, photo_state
+from embedder.errors import CatalogueError, IndexBusyError, IndexFileError, PhotoError
 from embedder.inference import Embedder, Vector
+from embedder.photos import photo_name
 from index.statistics import RunningItem
 from index.store import IndexInfo, Item, Store
 
@@ -118,23 +119,35 @@ def _open_unfinished(
             partial = unfinished.with_name(unfinished.name + ".copy")
             shutil.copyfile(path, partial)
             partial.replace(unfinished)
-        if unfinished.exists():
-            try:
-                store = Store.open(unfinished, writable=True)
-                store.lock()
-                if store.info.fingerprint == fingerprint:
-                    store.write_info(info)
-                    return store
-                store.close()
-            except IndexFileError as error:
-                if "in use" in str(error):
-                    raise
-            unfinished.unlink()
+        store = _resume(unfinished, info)
+        if store is None:
+            unfinished.unlink(missing_ok=True)
+            # A journal would be played back into whatever has the name it was made for.
+            unfinished.with_name(unfinished.name + "-journal").unlink(missing_ok=True)
+            store = Store.create(unfinished, info)
+            store.lock()
     except OSError as error:
         raise IndexFileError(f"{unfinished}: cannot be written: {error.strerror}") from error
-    store = Store.create(unfinished, info)
-    store.lock()
     return store
+
+
+def _resume(unfinished: Path, info: IndexInfo) -> Store | None:
+    try:
+        store = Store.open(unfinished, writable=True)
+    except IndexBusyError:
+        raise
+    except IndexFileError:
+        return None
+    try:
+        store.lock()
+        if store.info.fingerprint == info.fingerprint:
+            store.write_info(info)
+            return store
+    except BaseException:
+        store.close()
+        raise
+    store.close()
+    return None
 
 
 def _plan(store: Store, catalogue: Catalogue) -> tuple[tuple[str, ...], dict[str, Photos]]:
@@ -194,12 +207,7 @@ def _keep(
 def _signature(catalogue: Catalogue, photos: Photos) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
     for photo in photos:
-        try:
-            status = photo.stat()
-            state = f"{status.st_size} {status.st_mtime_ns}"
-        except OSError:
-            state = "unreadable"
-        digest.update(f"{_shown(catalogue, photo)!r} {state}\n".encode(errors="replace"))
+        digest.update(f"{_shown(catalogue, photo)!r} {photo_state(photo)}\n".encode())
     return digest.digest()
 
 
@@ -207,7 +215,7 @@ def _shown(catalogue: Catalogue, photo: Path) -> str:
     """A photo's path within its catalogue: the same wherever the catalogue is moved to."""
     source = catalogue.source
     root = source if source.is_dir() else source.parent
-    return os.path.relpath(photo, root)
+    return photo_name(os.path.relpath(photo, root))
 
 
 def _put_in_place(unfinished: Path, path: Path) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from embedder.errors import IndexFileError, PhotoError
+from embedder.errors import IndexBusyError, IndexFileError, PhotoError
 
 FORMAT_VERSION = 1
 _WAIT_SECONDS = 5.0  # for another process to finish its commit
@@ -246,7 +246,7 @@ class Store:
         """Keep other writers out until `close`.
 
         Raises:
-            IndexFileError: another process has it.
+            IndexBusyError: another process has it.
         """
         with _sqlite_errors(self.path):
             self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -323,7 +323,7 @@ def _sqlite_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
-            raise IndexFileError(
+            raise IndexBusyError(
                 f"{path}: in use by another process: wait for it to end, then try again"
             ) from error
         raise IndexFileError(f"{path}: cannot be read or written: {error}") from error

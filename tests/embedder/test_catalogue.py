@@ -1,5 +1,6 @@
 """Tests of reading a catalogue from folders and from a manifest."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,20 @@ def test_a_header_of_several_lines_is_refused_in_one(tmp_path: Path, header: str
 def test_a_field_that_is_too_long_is_named_by_its_line(tmp_path: Path):
     path = manifest(tmp_path, "item_id,path\na,1.jpg\nb," + "x" * 140_000 + "\n")
     assert refusal(path).startswith(f"{path}:3: ")
+
+
+@pytest.mark.parametrize(
+    "name", [b"two\nlines", b"tab\there", b"latin1-\xe4", "line\u2028end".encode()]
+)
+def test_ids_that_no_list_can_hold_are_refused(tmp_path: Path, name: bytes):
+    (tmp_path / os.fsdecode(name)).mkdir()
+    with pytest.raises(CatalogueError, match="expected an item id on one line of text") as caught:
+        read_catalogue(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_ids_may_be_any_other_text(tmp_path: Path):
+    names = {"ä ö", "a,b", "'quoted\"", "箱", "👩‍🔧", "-x", "a\u00a0b"}
+    for name in names:
+        (tmp_path / name).mkdir()
+    assert set(read_catalogue(tmp_path).items) == names

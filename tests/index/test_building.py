@@ -195,3 +195,14 @@ def test_manifest_and_folder_give_the_same_index(folder, random_embedder, tmp_pa
     build(folder, random_embedder, tmp_path / "folder.index")
     build(manifest, random_embedder, tmp_path / "manifest.index")
     assert contents(tmp_path / "folder.index") == contents(tmp_path / "manifest.index")
+
+
+def test_file_names_that_are_not_unicode_are_indexed_and_reported(folder, random_embedder, index):
+    item = min(folder.iterdir())
+    good = min(item.iterdir())
+    shutil.copy(good, os.path.join(os.fsencode(item), b"0000-\xe4.jpg"))  # noqa: PTH118
+    with open(os.path.join(os.fsencode(item), b"0001-\xe4.jpg"), "wb") as file:  # noqa: PTH118, PTH123
+        file.write(b"no photo")
+    report = build(folder, random_embedder, index)
+    assert report.photos == 49
+    assert [error.photo for error in report.unreadable] == [f"{item}/0001-?.jpg"]
