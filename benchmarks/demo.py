@@ -9,6 +9,7 @@ least nine of ten photos are right. DIR is made anew.
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,11 @@ def run(*arguments: str | Path, folder: Path) -> str:
     """Run `embed` in a folder, say so, and return what it wrote to standard output."""
     command = [str(argument) for argument in arguments]
     print(f"\n$ embed {' '.join(command)}", flush=True)
-    done = subprocess.run([EMBED, *command], cwd=folder, stdout=subprocess.PIPE, text=True)
+    # The demo's own files, whatever the user has set for work.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("EMBED_")}
+    done = subprocess.run(
+        [EMBED, *command], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
+    )
     if done.returncode:
         sys.exit(f"embed {command[0]} failed with exit status {done.returncode}")
     return done.stdout

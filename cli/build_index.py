@@ -53,7 +53,4 @@ def build_index(
         )
     if report.removed:
         say(f"{len(report.removed)} item(s) removed that the catalogue no longer has")
-    say(
-        f"{index}: {report.items:,} items, {report.photos:,} photos "
-        f"({report.embedded:,} embedded now)"
-    )
+    say(f"{index}: {report.items:,} items, {report.photos:,} photos ({report.embedded:,} read now)")

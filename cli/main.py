@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -32,7 +33,10 @@ class _Group(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
         except KeyboardInterrupt:
-            click.echo("\nStopped. What can be resumed goes on when started again.", err=True)
+            click.echo(
+                "\nStopped. Training and building an index go on where they were when run again.",
+                err=True,
+            )
             raise click.exceptions.Exit(130) from None
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
@@ -54,8 +58,13 @@ def main() -> None:
       embed build-index demo/catalogue
       embed match --candidates demo/ids.txt demo/photos
     """
+    # Redirected output is UTF-8 whatever the system's habit; what a terminal cannot show is '?'.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            encoding = stream.encoding if stream.isatty() else "utf-8"
+            stream.reconfigure(encoding=encoding, errors="replace")
     # Large photos are refused with a reason of our own; Pillow's warning would only add noise.
-    warnings.filterwarnings("ignore", module=r"PIL\\.")
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 for command in (sample, train, build_index, match):

@@ -57,7 +57,7 @@ def match(
     from embedder.quiet import native_output_silenced
     from index import Matcher, missing, read_candidates
 
-    ids = read_candidates(sys.stdin if candidates == "-" else candidates)
+    ids = read_candidates(sys.stdin.buffer if candidates == "-" else candidates)
     files = _expand(photos)
     with Matcher.open(index, model) as matcher:
         embedder = matcher.embedder

@@ -90,6 +90,11 @@ def list_unreadable(photos: Sequence[PhotoError], what: str) -> None:
         say(f"  and {len(photos) - _MOST_LISTED} more")
 
 
+def share(value: float | None) -> str:
+    """A share as a percentage, or that it was not measured."""
+    return "   n/a" if value is None else f"{value:6.1%}"
+
+
 def table(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> str:
     """Rows as aligned columns, the first row as the heading; columns in `right` to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cli.output import model_option, say
+from cli.output import model_option, say, share
 from cli.training_progress import training_progress
 
 
@@ -82,6 +82,6 @@ def train(
     facts = info.training
     say(
         f"{model}: epoch {facts['best_epoch']} of {facts['epochs']}, "
-        f"{facts['candidate_accuracy']:.1%} right of 10, {facts['top1']:.1%} of all "
+        f"{share(facts['candidate_accuracy'])} right of 10, {share(facts['top1'])} of all "
         f"{facts['items']:,} items; LiteRT agrees (lowest cosine {facts['litert_cosine']:.6f})"
     )

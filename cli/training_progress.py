@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cli.output import list_unreadable, photo_columns, say
+from cli.output import list_unreadable, photo_columns, say, share
 from embedder.errors import PhotoError
 from embedder.training_options import EpochReport, Listener
 
@@ -38,7 +38,7 @@ def training_progress() -> Iterator[Listener]:
             minutes, seconds = divmod(round(report.seconds_left), 60)
             line = (
                 f"epoch {report.epoch:>2}/{report.epochs}  loss {report.loss:.3f}  "
-                f"right of 10 {report.candidate_accuracy:6.1%}  of all {report.top1:6.1%}  "
+                f"right of 10 {share(report.candidate_accuracy)}  of all {share(report.top1)}  "
                 f"{report.photos_per_second:,.0f} photos/s  {minutes}:{seconds:02} left"
                 f"{'  best' if report.best else ''}"
             )

@@ -50,11 +50,28 @@ def read_catalogue(source: str | os.PathLike[str]) -> Catalogue:
             f"{path}: expected a folder with one folder of photos an item, or a .csv manifest "
             f"(item_id,path); found {found}"
         )
-    for item in items:
-        # Nothing could list such an id, one a line: control characters, line ends, broken Unicode.
-        if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in item):
-            raise CatalogueError(f"{path}: expected an item id on one line of text, found {item!r}")
-    return Catalogue(path, {item: tuple(sorted(items[item])) for item in sorted(items)})
+    return Catalogue(path, _checked_ids(path, items))
+
+
+def same_form(item_id: str) -> str:
+    """An id in Unicode's composed form (NFC): what looks the same is the same."""
+    return unicodedata.normalize("NFC", item_id)
+
+
+def _checked_ids(source: Path, items: dict[str, list[Path]]) -> dict[str, tuple[Path, ...]]:
+    checked: dict[str, tuple[Path, ...]] = {}
+    for name in sorted(items):
+        item = same_form(name)
+        odd = any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in item)
+        if odd or item != item.strip() or item.startswith("#"):
+            raise CatalogueError(
+                f"{source}: expected an item id that a list can hold, found {name!r}: rename it "
+                "(one line of text, no '#' in front, no space around it)"
+            )
+        if item in checked:
+            raise CatalogueError(f"{source}: two items are called '{item}', in two Unicode forms")
+        checked[item] = tuple(sorted(items[name]))
+    return dict(sorted(checked.items()))
 
 
 def photo_state(photo: Path) -> str:

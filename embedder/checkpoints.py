@@ -26,14 +26,17 @@ class Progress:
     Attributes:
         epoch: epochs finished.
         best_epoch: the one (from 1) that the best weights are of; 0 before the first.
-        best_score: its candidate accuracy and top-1 accuracy over all items.
+        improved_epoch: the last one (from 1) that found more held-out photos than any before.
+        best_score: candidate accuracy, top-1 accuracy over all items, and negative loss of the
+            best epoch: of two equally accurate epochs the one with the lower loss is better.
         seconds: time spent training.
         losses: mean loss of each epoch.
     """
 
     epoch: int = 0
     best_epoch: int = 0
-    best_score: tuple[float, float] = (-1.0, -1.0)
+    improved_epoch: int = 0
+    best_score: tuple[float, float, float] = (-1.0, -1.0, 0.0)
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
 
@@ -74,7 +77,10 @@ def save_checkpoint(
         ) from error
 
 
-def load_checkpoint(folder: Path, settings: str) -> tuple[Progress, dict[str, Arrays]] | None:
+Stored = tuple[Progress, dict[str, Arrays]] | None
+
+
+def load_checkpoint(folder: Path, settings: str) -> Stored:
     """The checkpoint of an unfinished training, or None where there is none.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -76,12 +75,21 @@ def save_model(network: Any, info: ModelInfo, photos: Pixels, folder: Path) -> M
                 )
             info = replace(info, training={**info.training, "litert_cosine": round(cosine, 6)})
             write_model_info(new, info)
-            if folder.exists():
-                shutil.move(folder, Path(parent) / "old")
-            new.rename(folder)
+            _put_in_place(new, folder, Path(parent) / "old")
     except OSError as error:
         raise TrainingError(f"{folder}: cannot be written: {error}") from error
     return info
+
+
+def _put_in_place(new: Path, folder: Path, old: Path) -> None:
+    if folder.exists():
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except BaseException:
+        if old.exists():
+            old.rename(folder)
+        raise
 
 
 def lowest_cosine(embedder: Embedder, photos: Pixels, expected: Any) -> float:

@@ -21,6 +21,10 @@ MODEL_JSON = "model.json"
 WEIGHTS = "weights.safetensors"
 LITERT = "model.tflite"
 
+# What `embedder.photos.prepare` does to a photo; a model is good for photos prepared in the same
+# way only. Raise the version whenever the same photo would get other pixels.
+PREPROCESSING = {"version": 1, "fit": "pad", "fill": [124, 116, 104], "range": [0, 255]}
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -59,13 +63,21 @@ class ModelInfo:
     @property
     def fingerprint(self) -> str:
         """Changes whenever the same photo might get another embedding; 64 hexadecimal digits."""
-        parts = {"architecture": asdict(self.architecture), "litert": self.sha256[LITERT]}
+        parts = {
+            "architecture": asdict(self.architecture),
+            "preprocessing": PREPROCESSING,
+            "litert": self.sha256[LITERT],
+        }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def write_model_info(folder: Path, info: ModelInfo) -> None:
     """Write model.json; the other files must be in the folder already, and match `info.sha256`."""
-    document = {"schema_version": SCHEMA_VERSION, **asdict(info)}
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "preprocessing": PREPROCESSING,
+        **asdict(info),
+    }
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     (folder / MODEL_JSON).write_text(text, encoding="utf-8")
 
@@ -94,6 +106,11 @@ def read_model_info(folder: Path) -> ModelInfo:
         )
     if version != SCHEMA_VERSION:
         raise ModelError(f"{path}: expected schema version {SCHEMA_VERSION}, found {version!r}")
+    if document.get("preprocessing") != PREPROCESSING:
+        raise ModelError(
+            f"{path}: expected preprocessing {PREPROCESSING}, found "
+            f"{document.get('preprocessing')}: train again with this version of embed"
+        )
     try:
         return _info(document)
     except (KeyError, TypeError, ValueError) as error:

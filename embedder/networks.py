@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from embedder.backend import keras, layers
@@ -32,8 +33,8 @@ def build_network(architecture: Architecture, weights: str | None = None) -> Any
     """
     photos = keras.Input((architecture.size, architecture.size, 3), name="photos")
     if architecture.backbone == "compact":
-        if weights is not None:
-            raise TrainingError("the compact backbone has no weights to load: use --weights none")
+        if weights is not None or architecture.alpha is not None:
+            raise TrainingError("the compact backbone takes neither --weights nor --alpha")
         features = _compact(photos)
     else:
         features = _application(architecture, weights)(photos)
@@ -60,35 +61,50 @@ def _application(architecture: Architecture, weights: str | None) -> Callable[[A
     if not callable(make):
         known = ", ".join(n for n in dir(keras.applications) if n[0].isupper())
         raise TrainingError(f"no backbone '{name}'; expected 'compact' or one of: {known}")
+    if re.fullmatch("EfficientNetB[0-7]", name):
+        # Keras builds it with another input layer for "imagenet" than for weights from a file.
+        raise TrainingError(f"{name} is not supported; use EfficientNetV2{name[-2:]} instead")
     options: dict[str, Any] = {"input_shape": (size, size, 3), "include_top": False}
     if architecture.alpha is not None:
         options["alpha"] = architecture.alpha
     try:
-        backbone = make(weights="imagenet" if weights == "imagenet" else None, **options)
-        if weights not in (None, "imagenet"):
-            backbone.load_weights(weights)
-    except Exception as error:  # a download, a file format and Keras, each with its own errors
-        raise TrainingError(_why_no_weights(architecture, weights, error)) from error
+        backbone = make(weights=None, **options)
+    except Exception as error:
+        raise TrainingError(f"{_named(architecture)} cannot be built: {_first(error)}") from error
+    if weights is not None:
+        _load(backbone, make, options, architecture, weights)
     preprocess = sys.modules[make.__module__].preprocess_input
     return lambda photos: backbone(preprocess(photos))
 
 
-def _why_no_weights(architecture: Architecture, weights: str | None, error: Exception) -> str:
-    reason = (
-        str(error).strip().splitlines()[0].rstrip(":")
-        if str(error).strip()
-        else type(error).__name__
-    )
-    backbone = architecture.backbone
-    if architecture.alpha is not None:
-        backbone += f" with alpha {architecture.alpha}"
+def _load(
+    backbone: Any, make: Any, options: dict[str, Any], architecture: Architecture, weights: str
+) -> None:
+    named = _named(architecture)
     if weights == "imagenet":
-        return (
-            f"the ImageNet weights of {backbone} cannot be downloaded ({reason}); "
-            "give a downloaded file with --weights FILE.h5, or --weights none"
-        )
-    if weights is not None and not os.path.exists(weights):  # noqa: PTH110 (a plain string)
-        return f"{weights}: expected a Keras .h5 weights file, found nothing"
-    if weights is not None:
-        return f"{weights}: not the weights of {backbone} without its top: {reason}"
-    return f"{backbone} cannot be built at {architecture.size} px: {reason}"
+        try:
+            backbone.set_weights(make(weights="imagenet", **options).get_weights())
+        except Exception as error:  # a download fails in many ways
+            raise TrainingError(
+                f"the ImageNet weights of {named} cannot be downloaded ({_first(error)}); "
+                "give a downloaded file with --weights FILE.h5, or --weights none"
+            ) from error
+        return
+    if not Path(weights).is_file():
+        raise TrainingError(f"{weights}: expected a Keras .h5 weights file, found nothing")
+    try:
+        backbone.load_weights(weights)
+    except Exception as error:  # neither Keras nor HDF5 says which errors it raises
+        raise TrainingError(
+            f"{weights}: not the weights of {named} without its top: {_first(error)}"
+        ) from error
+
+
+def _named(architecture: Architecture) -> str:
+    alpha = "" if architecture.alpha is None else f" with alpha {architecture.alpha}"
+    return f"{architecture.backbone}{alpha} at {architecture.size} px"
+
+
+def _first(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0].rstrip(":") if text else type(error).__name__

@@ -57,7 +57,7 @@ def open_cache(
     Raises:
         TrainingError: the cache cannot be written, for instance because the disk is full.
     """
-    key = _key(catalogue, size)
+    key = cache_key(catalogue, size)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         contents = _read_contents(folder / _CONTENTS)
@@ -69,7 +69,8 @@ def open_cache(
     return _map(catalogue, size, folder, contents["unreadable"], key)
 
 
-def _key(catalogue: Catalogue, size: int) -> str:
+def cache_key(catalogue: Catalogue, size: int) -> str:
+    """A text that changes when any photo, or the size, does."""
     digest = hashlib.sha256(f"{size}\n".encode())
     for item, photos in catalogue.items.items():
         for path in photos:
@@ -105,6 +106,7 @@ def _decode(
     paths = (path for photos in catalogue.items.values() for path in photos)
     unreadable: list[tuple[int, str, str]] = []
     (folder / _CONTENTS).unlink(missing_ok=True)
+    (folder / _PIXELS).unlink(missing_ok=True)  # rather than change a file that may be mapped
     # Written, not mapped: a full disk is then an error here instead of a signal that kills.
     with (folder / _PIXELS).open("wb") as file:
         for position, photo in enumerate(ordered_map(decode, paths)):

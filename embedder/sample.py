@@ -1,6 +1,5 @@
 """Writes a sample catalogue of made-up products, with query photos and the right answers."""
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from embedder.parallel import default_jobs
 from embedder.sample_designs import look_alike_of
 from embedder.sample_drawing import draw_item, photograph
 
@@ -85,7 +85,7 @@ def write_sample(
         ValueError: A number is out of its range.
         FileExistsError: The folder has something in a place that would be written to.
     """
-    jobs = (os.cpu_count() or 1) if jobs is None else jobs
+    jobs = default_jobs() if jobs is None else jobs
     _check(items=items, photos=photos, queries=queries, size=size, seed=seed, jobs=jobs)
     _refuse_existing(folder)
     for name in ("catalogue", "photos"):

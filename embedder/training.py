@@ -6,7 +6,6 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder import validation
-from embedder.augmentation import augment, draw_colour, draw_geometry
 from embedder.backend import keras
 from embedder.catalogue import Catalogue
-from embedder.checkpoints import Progress, load_checkpoint, save_checkpoint
+from embedder.checkpoints import Progress, Stored, load_checkpoint, save_checkpoint
 from embedder.errors import TrainingError
 from embedder.export import save_model
-from embedder.losses import triplet_hard_loss
-from embedder.model_files import ModelInfo
+from embedder.locking import only_process
+from embedder.model_files import MODEL_JSON, ModelInfo
 from embedder.networks import build_network
-from embedder.photo_cache import PhotoCache, open_cache
-from embedder.sampling import pk_batches
+from embedder.photo_cache import PhotoCache, cache_key, open_cache
 from embedder.training_options import EpochReport, Listener, TrainingOptions
+from embedder.training_step import batches, embedding_function, learning_rate_at, training_step
 from embedder.version import __version__
 
 import tensorflow as tf  # isort: skip  (after embedder.backend, which names the extra)
@@ -38,6 +36,7 @@ _FEWEST_STEPS = 10
 @dataclass
 class _Run:
     options: TrainingOptions
+    settings: str
     cache: PhotoCache
     held: npt.NDArray[np.bool_]
     network: Any
@@ -87,11 +86,39 @@ def train(
             f"training needs the Keras backend tensorflow, found {keras.backend.backend()}: "
             "unset KERAS_BACKEND"
         )
+    _refuse_existing(model, replace_existing)
     folder = unfinished_folder(model)
-    if replace_existing:
-        shutil.rmtree(folder, ignore_errors=True)
-    elif model.exists():
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with only_process(model.with_name(model.name + ".lock")) as alone:
+            if not alone:
+                raise TrainingError(f"{folder}: another training is using it: wait for its end")
+            if replace_existing:
+                shutil.rmtree(folder, ignore_errors=True)
+            info = _train(catalogue, model, folder, options, listener)
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        raise TrainingError(f"{folder}: cannot be written: {error.strerror}") from error
+    return info
+
+
+def _refuse_existing(model: Path, replace_existing: bool) -> None:
+    if not model.name:
+        raise TrainingError(f"{model}: expected the name of a model folder to write")
+    if model.exists() and not (model / MODEL_JSON).is_file():
+        raise TrainingError(f"{model}: expected a model folder or nothing, found something else")
+    if model.exists() and not replace_existing:
         raise TrainingError(f"{model}: is there already; name another --model, or use --replace")
+
+
+def _train(
+    catalogue: Catalogue, model: Path, folder: Path, options: TrainingOptions, listener: Listener
+) -> ModelInfo:
+    # What can be wrong with the request is found out before photos are decoded for hours.
+    settings = _settings(options, cache_key(catalogue, options.architecture.size))
+    stored = load_checkpoint(folder, settings)
+    keras.utils.set_random_seed(options.seed)
+    network = build_network(options.architecture, None if stored else options.weights)
     cache = open_cache(catalogue, options.architecture.size, folder, listener.decoded)
     if cache.unreadable:
         listener.unreadable(cache.unreadable)
@@ -100,47 +127,47 @@ def train(
             f"{catalogue.source}: expected at least two items with readable photos, "
             f"found {len(cache.items)}"
         )
-    run = _start(options, cache, folder, listener)
+    run = _start(options, cache, network, stored, settings)
+    if stored:
+        listener.resumed(run.progress.epoch)
     _train_epochs(run, folder, listener)
-    info = _finish(run, model)
-    del run, cache  # lets go of the mapped file
-    shutil.rmtree(folder, ignore_errors=True)
-    return info
+    return _finish(run, model)
 
 
-def _start(options: TrainingOptions, cache: PhotoCache, folder: Path, listener: Listener) -> _Run:
-    keras.utils.set_random_seed(options.seed)
-    stored = load_checkpoint(folder, _settings(options, cache))
-    network = build_network(options.architecture, None if stored else options.weights)
+def _start(
+    options: TrainingOptions, cache: PhotoCache, network: Any, stored: Stored, settings: str
+) -> _Run:
     optimizer = keras.optimizers.Adam(options.learning_rate)
     optimizer.build(network.trainable_variables)
     held = validation.hold_out(cache.labels, options.seed)
-    run = _Run(options, cache, held, network, optimizer, Progress(), network.get_weights())
+    weights = network.get_weights()
+    run = _Run(options, settings, cache, held, network, optimizer, Progress(), weights)
     if stored:
         run.progress, groups = stored
         network.set_weights(groups["network"])
         for variable, value in zip(optimizer.variables, groups["optimizer"], strict=True):
             variable.assign(value)
         run.best = groups["best"]
-        listener.resumed(run.progress.epoch)
     return run
 
 
-def _settings(options: TrainingOptions, cache: PhotoCache) -> str:
-    return json.dumps({"options": asdict(options), "photos": cache.key}, sort_keys=True)
+def _settings(options: TrainingOptions, photos: str) -> str:
+    return json.dumps({"options": asdict(options), "photos": photos}, sort_keys=True)
 
 
 def _train_epochs(run: _Run, folder: Path, listener: Listener) -> None:
     options, progress = run.options, run.progress
-    step = _training_step(run)
-    embed = _embedding_function(run.network)
+    step = training_step(run.network, run.optimizer, options.margin)
+    embed = embedding_function(run.network)
     while progress.epoch < options.epochs:
-        if progress.best_epoch and progress.epoch - progress.best_epoch >= options.patience:
+        if run.held.any() and progress.epoch - progress.improved_epoch >= options.patience:
             break
         started = time.monotonic()
         losses = []
-        for number, batch in enumerate(_batches(run, progress.epoch)):
-            _set_learning_rate(run, progress.epoch * run.steps + number)
+        drawn = batches(options, run.cache, np.flatnonzero(~run.held), run.steps, progress.epoch)
+        for number, batch in enumerate(drawn):
+            done = (progress.epoch * run.steps + number) / (options.epochs * run.steps)
+            run.optimizer.learning_rate.assign(options.learning_rate * learning_rate_at(done))
             loss = float(step(*batch))
             if not math.isfinite(loss):
                 raise TrainingError(
@@ -150,65 +177,25 @@ def _train_epochs(run: _Run, folder: Path, listener: Listener) -> None:
             losses.append(loss)
             listener.step(progress.epoch + 1, number + 1, run.steps, loss)
         trained = time.monotonic() - started
-        score = _score(run, embed)
-        best = score > tuple(progress.best_score)
+        accuracy = _accuracy(run, embed)
         progress.epoch += 1
         progress.losses.append(float(np.mean(losses)))
-        if best:
-            progress.best_epoch, progress.best_score = progress.epoch, score
-            run.best = run.network.get_weights()
+        best = _keep_best(run, (*accuracy, -progress.losses[-1]))
         progress.seconds += time.monotonic() - started
         _save(run, folder)
-        listener.epoch(_report(run, score, trained, best))
+        listener.epoch(_report(run, accuracy, trained, best))
 
 
-def _batches(run: _Run, epoch: int) -> Iterator[tuple[Any, ...]]:
-    options, size = run.options, run.options.architecture.size
-    usable = np.flatnonzero(~run.held)
-    seed = [options.seed, epoch]
-    rng = np.random.default_rng([*seed, 1])
-    chosen = pk_batches(
-        run.cache.labels[usable],
-        options.items_per_batch,
-        options.photos_per_item,
-        run.steps,
-        [*seed, 2],
-    )
-    for positions in chosen:
-        rows = usable[positions]
-        geometry = draw_geometry(rng, len(rows), size, options.augmentation)
-        colour = draw_colour(rng, len(rows), options.augmentation)
-        yield run.cache.pixels[rows], run.cache.labels[rows], geometry, colour
-
-
-def _training_step(run: _Run) -> Any:
-    network, optimizer, margin = run.network, run.optimizer, run.options.margin
-
-    def step(photos: Any, labels: Any, geometry: Any, colour: Any) -> Any:
-        varied = augment(photos, geometry, colour)
-        with tf.GradientTape() as tape:
-            vectors = network(varied, training=True)
-            loss = triplet_hard_loss(labels, vectors, margin or 0.0, soft=margin is None)
-        gradients = tape.gradient(loss, network.trainable_variables)
-        optimizer.apply(gradients, network.trainable_variables)
-        return loss
-
-    return tf.function(step, reduce_retracing=True)
-
-
-def _embedding_function(network: Any) -> Any:
-    def embed(photos: Any) -> Any:
-        return network(tf.cast(photos, tf.float32), training=False)
-
-    return tf.function(embed, reduce_retracing=True)
-
-
-def _set_learning_rate(run: _Run, step: int) -> None:
-    total = run.steps * run.options.epochs
-    warm_up = max(1, total // 20)
-    rising = min(1.0, (step + 1) / warm_up)
-    falling = 0.5 * (1 + math.cos(math.pi * min(1.0, step / total)))
-    run.optimizer.learning_rate.assign(run.options.learning_rate * rising * max(falling, 0.01))
+def _keep_best(run: _Run, score: tuple[float, float, float]) -> bool:
+    progress = run.progress
+    if score[:2] > tuple(progress.best_score[:2]):
+        progress.improved_epoch = progress.epoch
+    # Without held-out photos there is nothing to choose by: the latest is as good as any.
+    if run.held.any() and score <= tuple(progress.best_score):
+        return False
+    progress.best_epoch, progress.best_score = progress.epoch, score
+    run.best = run.network.get_weights()
+    return True
 
 
 def _embed_rows(run: _Run, embed: Any, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
@@ -227,7 +214,9 @@ def _validate(
     return _embed_rows(run, embed, queries), labels[queries], centres
 
 
-def _score(run: _Run, embed: Any) -> tuple[float, float]:
+def _accuracy(run: _Run, embed: Any) -> tuple[float, float]:
+    if not run.held.any():
+        return 0.0, 0.0
     vectors, truth, centres = _validate(run, embed)
     counts = validation.rivals(vectors, truth, centres)
     return validation.candidate_accuracy(counts, len(centres)), float((counts == 0).mean())
@@ -239,25 +228,36 @@ def _save(run: _Run, folder: Path) -> None:
         "optimizer": [np.asarray(variable) for variable in run.optimizer.variables],
         "best": run.best,
     }
-    save_checkpoint(folder, _settings(run.options, run.cache), run.progress, groups)
+    save_checkpoint(folder, run.settings, run.progress, groups)
 
 
-def _report(run: _Run, score: tuple[float, float], trained: float, best: bool) -> EpochReport:
+def _report(run: _Run, accuracy: tuple[float, float], trained: float, best: bool) -> EpochReport:
     progress, options = run.progress, run.options
     photos = (
         run.steps * min(options.items_per_batch, len(run.cache.items)) * options.photos_per_item
     )
     left = progress.seconds / progress.epoch * (options.epochs - progress.epoch)
+    measured = run.held.any()
     return EpochReport(
-        progress.epoch, options.epochs, progress.losses[-1], *score, photos / trained, left, best
+        progress.epoch,
+        options.epochs,
+        progress.losses[-1],
+        accuracy[0] if measured else None,
+        accuracy[1] if measured else None,
+        photos / trained,
+        left,
+        best,
     )
 
 
 def _finish(run: _Run, model: Path) -> ModelInfo:
     run.network.set_weights(run.best)
-    vectors, truth, centres = _validate(run, _embedding_function(run.network))
-    temperature = validation.fit_temperature(vectors, truth, centres, run.options.seed)
-    accuracy, top1 = run.progress.best_score
+    temperature = validation.DEFAULT_TEMPERATURE
+    accuracy: tuple[float | None, float | None] = (None, None)
+    if run.held.any():
+        vectors, truth, centres = _validate(run, embedding_function(run.network))
+        temperature = validation.fit_temperature(vectors, truth, centres, run.options.seed)
+        accuracy = (round(run.progress.best_score[0], 4), round(run.progress.best_score[1], 4))
     facts = {
         "items": len(run.cache.items),
         "photos": int((~run.held).sum()),
@@ -265,8 +265,8 @@ def _finish(run: _Run, model: Path) -> ModelInfo:
         "unreadable_photos": len(run.cache.unreadable),
         "epochs": run.progress.epoch,
         "best_epoch": run.progress.best_epoch,
-        "candidate_accuracy": round(accuracy, 4),
-        "top1": round(top1, 4),
+        "candidate_accuracy": accuracy[0],
+        "top1": accuracy[1],
         "seconds": round(run.progress.seconds, 1),
         "options": asdict(replace(run.options, weights=_weights_name(run.options.weights))),
         "versions": {

@@ -72,8 +72,9 @@ class EpochReport:
         epoch: from 1.
         epochs: at most.
         loss: mean over its steps.
-        candidate_accuracy: on held-out photos, with 10 candidates, each photo by itself.
-        top1: on held-out photos, among all items.
+        candidate_accuracy: on held-out photos, with 10 candidates, each photo by itself; None if
+            every item has too few photos to hold one out.
+        top1: on held-out photos, among all items; None likewise.
         photos_per_second: trained, augmentation and loss included.
         seconds_left: if it does not stop early.
         best: whether no epoch before was better.
@@ -82,8 +83,8 @@ class EpochReport:
     epoch: int
     epochs: int
     loss: float
-    candidate_accuracy: float
-    top1: float
+    candidate_accuracy: float | None
+    top1: float | None
     photos_per_second: float
     seconds_left: float
     best: bool

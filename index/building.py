@@ -18,9 +18,10 @@ from pathlib import Path
 from embedder.catalogue import Catalogue, photo_state
 from embedder.errors import CatalogueError, IndexBusyError, IndexFileError, PhotoError
 from embedder.inference import Embedder, Vector
+from embedder.locking import only_process
 from embedder.photos import photo_name
 from index.statistics import RunningItem
-from index.store import IndexInfo, Item, Store
+from index.store import IndexInfo, Item, Store, is_damaged_index
 
 _SECONDS_BETWEEN_COMMITS = 2.0
 
@@ -72,12 +73,32 @@ def build_index(
         IndexFileError: the file cannot be written, or another build is writing it.
     """
     path = Path(path)
+    _refuse_other_file(path)
     _refuse_empty([item for item, photos in catalogue.items.items() if not photos], skip_empty)
+    try:
+        with only_process(path.with_name(path.name + ".lock")) as alone:
+            if not alone:
+                raise IndexBusyError(f"{path}: another build is writing it: wait for it to end")
+            return _build(catalogue, embedder, path, skip_empty, jobs, on_progress)
+    except OSError as error:
+        raise IndexFileError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _build(
+    catalogue: Catalogue,
+    embedder: Embedder,
+    path: Path,
+    skip_empty: bool,
+    jobs: int | None,
+    on_progress: Callable[[int, int], None],
+) -> BuildReport:
     unfinished = path.with_name(path.name + ".building")
+    signatures = {item: _signature(catalogue, photos) for item, photos in catalogue.items.items()}
     with _open_unfinished(path, unfinished, catalogue, embedder) as store:
-        removed, changed = _plan(store, catalogue)
+        removed, changed = _plan(store, catalogue, signatures)
         paths = (photo for photos in changed.values() for photo in photos)
-        _embed_items(store, catalogue, changed, embedder.embed(paths, jobs), on_progress)
+        results = embedder.embed(paths, jobs)
+        _embed_items(store, catalogue, changed, signatures, results, on_progress)
         empty = tuple(sorted(catalogue.items.keys() - store.signatures().keys()))
         _refuse_empty(empty, skip_empty)
         report = BuildReport(
@@ -91,8 +112,23 @@ def build_index(
         if report.items == 0:
             raise CatalogueError(f"{catalogue.source}: no item has a readable photo")
         store.write_info(replace(store.info, created=datetime.now(UTC).isoformat("T", "seconds")))
-    _put_in_place(unfinished, path)
+    with unfinished.open("r+b") as file:
+        os.fsync(file.fileno())
+    unfinished.replace(path)
     return report
+
+
+def _refuse_other_file(path: Path) -> None:
+    """Refuse to write over what is not an index of ours, or of a version we do not know."""
+    if path.is_dir() or not path.name:
+        raise IndexFileError(f"{path}: expected the name of an index file, found a folder")
+    if not path.exists():
+        return
+    try:
+        Store.open(path).close()
+    except IndexFileError:
+        if not is_damaged_index(path):
+            raise
 
 
 def _refuse_empty(items: list[str] | tuple[str, ...], skip_empty: bool) -> None:
@@ -112,51 +148,42 @@ def _open_unfinished(
     An old or interrupted index that is of another model, or damaged, has nothing worth keeping.
     """
     fingerprint = embedder.info.fingerprint
-    source = os.fspath(catalogue.source.absolute())
+    source = photo_name(catalogue.source.absolute())
     info = IndexInfo(fingerprint, embedder.info.architecture.dim, embedder.info.temperature, source)
-    try:
-        if not unfinished.exists() and path.exists():
-            partial = unfinished.with_name(unfinished.name + ".copy")
-            shutil.copyfile(path, partial)
-            partial.replace(unfinished)
-        store = _resume(unfinished, info)
-        if store is None:
-            unfinished.unlink(missing_ok=True)
-            # A journal would be played back into whatever has the name it was made for.
-            unfinished.with_name(unfinished.name + "-journal").unlink(missing_ok=True)
-            store = Store.create(unfinished, info)
-            store.lock()
-    except OSError as error:
-        raise IndexFileError(f"{unfinished}: cannot be written: {error.strerror}") from error
+    if not unfinished.exists() and path.exists():
+        partial = unfinished.with_name(unfinished.name + ".copy")
+        shutil.copyfile(path, partial)
+        partial.replace(unfinished)
+    store = _resume(unfinished, info)
+    if store is None:
+        unfinished.unlink(missing_ok=True)
+        # A journal would be played back into whatever has the name it was made for.
+        unfinished.with_name(unfinished.name + "-journal").unlink(missing_ok=True)
+        store = Store.create(unfinished, info)
     return store
 
 
 def _resume(unfinished: Path, info: IndexInfo) -> Store | None:
     try:
         store = Store.open(unfinished, writable=True)
-    except IndexBusyError:
-        raise
     except IndexFileError:
         return None
-    try:
-        store.lock()
-        if store.info.fingerprint == info.fingerprint:
-            store.write_info(info)
-            return store
-    except BaseException:
-        store.close()
-        raise
+    if store.info.fingerprint == info.fingerprint:
+        store.write_info(info)
+        return store
     store.close()
     return None
 
 
-def _plan(store: Store, catalogue: Catalogue) -> tuple[tuple[str, ...], dict[str, Photos]]:
+def _plan(
+    store: Store, catalogue: Catalogue, signatures: dict[str, bytes]
+) -> tuple[tuple[str, ...], dict[str, Photos]]:
     """Removes what is gone from the store; returns what that was, and the items to embed."""
     before = store.signatures()
     changed = {
         item: photos
         for item, photos in catalogue.items.items()
-        if before.get(item) != _signature(catalogue, photos)
+        if before.get(item) != signatures[item]
     }
     removed = tuple(sorted(before.keys() - catalogue.items.keys()))
     store.remove([*removed, *changed])
@@ -167,6 +194,7 @@ def _embed_items(
     store: Store,
     catalogue: Catalogue,
     changed: dict[str, Photos],
+    signatures: dict[str, bytes],
     results: Iterator[Vector | PhotoError],
     on_progress: Callable[[int, int], None],
 ) -> None:
@@ -183,7 +211,7 @@ def _embed_items(
                 reference = reference or _shown(catalogue, photo)
             done += 1
             on_progress(done, total)
-        _keep(store, item, running, reference, _signature(catalogue, photos), bad)
+        _keep(store, item, running, reference, signatures[item], bad)
         if time.monotonic() - last_commit > _SECONDS_BETWEEN_COMMITS:
             store.commit()
             last_commit = time.monotonic()
@@ -213,15 +241,8 @@ def _signature(catalogue: Catalogue, photos: Photos) -> bytes:
 
 def _shown(catalogue: Catalogue, photo: Path) -> str:
     """A photo's path within its catalogue: the same wherever the catalogue is moved to."""
-    source = catalogue.source
-    root = source if source.is_dir() else source.parent
-    return photo_name(os.path.relpath(photo, root))
-
-
-def _put_in_place(unfinished: Path, path: Path) -> None:
+    root = catalogue.source.parent if catalogue.source.suffix == ".csv" else catalogue.source
     try:
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    except OSError as error:
-        raise IndexFileError(f"{path}: cannot be written: {error.strerror}") from error
+        return photo_name(os.path.relpath(photo, root))
+    except ValueError:  # on another drive
+        return photo_name(photo)

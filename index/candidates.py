@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
+from embedder.catalogue import same_form
 from embedder.errors import CandidateError
 from index.store import Store
 
@@ -18,11 +21,11 @@ _MOST_NAMED = 10
 _FEW_ENOUGH_TO_COMPARE = 20_000
 
 
-def read_candidates(source: str | os.PathLike[str] | TextIO) -> dict[str, int]:
+def read_candidates(source: str | os.PathLike[str] | BinaryIO) -> dict[str, int]:
     """Read a list of candidates: one id a line, or `id,quantity`; `#` starts a comment line.
 
     Args:
-        source: a UTF-8 file's path, or an open text file.
+        source: a UTF-8 file's path, or an open binary file.
 
     Returns:
         Item id to how many pieces there are.
@@ -30,18 +33,19 @@ def read_candidates(source: str | os.PathLike[str] | TextIO) -> dict[str, int]:
     Raises:
         CandidateError: it cannot be read, has no id, or names one twice.
     """
-    if isinstance(source, str | os.PathLike):
-        name = os.fspath(source)
-        try:
-            text = Path(source).read_text(encoding="utf-8-sig")
-        except FileNotFoundError:
-            raise CandidateError(
-                f"{name}: expected a list of candidates, one id a line; found no such file"
-            ) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise CandidateError(f"{name}: cannot be read as UTF-8 text: {error}") from error
-    else:
-        name, text = getattr(source, "name", "candidates"), source.read()
+    is_path = isinstance(source, str | os.PathLike)
+    name = str(source if is_path else getattr(source, "name", "candidates"))
+    try:
+        content = (
+            Path(source).read_bytes() if isinstance(source, str | os.PathLike) else source.read()
+        )
+        text = content.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise CandidateError(
+            f"{name}: expected a list of candidates, one id a line; found no such file"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CandidateError(f"{name}: cannot be read as UTF-8 text: {error}") from error
     found: dict[str, int] = {}
     lines: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
@@ -69,10 +73,10 @@ def check_candidates(candidates: Candidates) -> dict[str, int]:
     if isinstance(candidates, str):
         raise CandidateError(f"expected a list of item ids, found the text '{candidates}'")
     if isinstance(candidates, Mapping):
-        checked = dict(candidates)
+        checked = {same_form(item_id): quantity for item_id, quantity in candidates.items()}
     else:
         checked = {}
-        for item_id in candidates:
+        for item_id in map(same_form, candidates):
             if item_id in checked:
                 raise CandidateError(
                     f"candidate '{item_id}' is given twice; for two pieces give a dictionary of "
@@ -80,7 +84,7 @@ def check_candidates(candidates: Candidates) -> dict[str, int]:
                 )
             checked[item_id] = 1
     for item_id, quantity in checked.items():
-        if type(quantity) is not int or quantity < 1:
+        if not isinstance(quantity, Integral) or quantity < 1:
             raise CandidateError(f"expected a quantity of 1 or more of '{item_id}', got {quantity}")
     if not checked:
         raise CandidateError("expected at least one candidate, got none")
@@ -104,8 +108,8 @@ def unknown_ids_error(unknown: list[str], store: Store) -> CandidateError:
 def _parse(line: str, where: str) -> tuple[str, int]:
     item_id, comma, quantity = line.rpartition(",")
     if not comma:
-        return line, 1
+        return same_form(line), 1
     item_id, quantity = item_id.strip(), quantity.strip()
-    if not item_id or not quantity.isascii() or not quantity.isdigit() or int(quantity) < 1:
+    if not item_id or not re.fullmatch("[0-9]{1,9}", quantity) or int(quantity) < 1:
         raise CandidateError(f"{where}: expected 'id' or 'id,quantity', found '{line}'")
-    return item_id, int(quantity)
+    return same_form(item_id), int(quantity)

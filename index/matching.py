@@ -202,7 +202,8 @@ class Matcher:
         if independent:
             chosen = scores.argmax(axis=1) if len(scores) else np.zeros(0, np.int64)
         else:
-            columns = np.repeat(np.arange(len(ids)), pieces)
+            useful = [min(count, len(names)) for count in pieces]  # there may be a million
+            columns = np.repeat(np.arange(len(ids)), useful)
             assigned = best_assignment(scores[:, columns])
             chosen = np.where(assigned >= 0, columns[assigned], -1)
         temperature = self.store.info.temperature

@@ -242,17 +242,6 @@ class Store:
             self._connection.commit()
         self.info = info
 
-    def lock(self) -> None:
-        """Keep other writers out until `close`.
-
-        Raises:
-            IndexBusyError: another process has it.
-        """
-        with _sqlite_errors(self.path):
-            self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._connection.execute("BEGIN EXCLUSIVE")
-            self._connection.commit()
-
     def commit(self) -> None:
         """Keep all changes since the last commit, whatever happens afterwards."""
         with _sqlite_errors(self.path):
@@ -277,6 +266,16 @@ class Store:
                 "build the index again"
             )
         return np.frombuffer(centroid, dtype="<f4")
+
+
+def is_damaged_index(path: Path) -> bool:
+    """Whether a file that does not open was an index of this version, by its first 100 bytes."""
+    with path.open("rb") as file:
+        header = file.read(100)
+    if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
+        return False
+    version, application = (int.from_bytes(header[at : at + 4], "big") for at in (60, 68))
+    return application == APPLICATION_ID and version <= FORMAT_VERSION
 
 
 def _checksum(item_id: str, centroid: bytes, photos: int, dispersion: float) -> int:
@@ -314,7 +313,7 @@ def _read_info(path: Path, connection: sqlite3.Connection) -> IndexInfo:
             meta["created"],
         )
     except (KeyError, ValueError, TypeError) as error:
-        raise IndexFileError(f"{path}: damaged: no valid {error} in its description") from error
+        raise IndexFileError(f"{path}: damaged: its description is not whole ({error})") from error
 
 
 @contextmanager

@@ -70,7 +70,8 @@ def random_embedder(random_model: Path) -> Embedder:
 def trained_model(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Path:
     """A model folder that the `embed` command trained on the sample."""
     folder = tmp_path_factory.mktemp("trained")
-    command = [EMBED, "train", sample / "catalogue", "--size", "64", "--epochs", "12"]
+    command = [EMBED, "train", sample / "catalogue", "--size", "64", "--epochs", "25"]
+    command += ["--model", "items.model"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return folder / "items.model"

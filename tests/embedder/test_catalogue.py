@@ -165,11 +165,12 @@ def test_a_field_that_is_too_long_is_named_by_its_line(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "name", [b"two\nlines", b"tab\there", b"latin1-\xe4", "line\u2028end".encode()]
+    "name",
+    [b"two\nlines", b"#5", b" space", b"tab\there", b"latin1-\xe4", "line\u2028end".encode()],
 )
 def test_ids_that_no_list_can_hold_are_refused(tmp_path: Path, name: bytes):
     (tmp_path / os.fsdecode(name)).mkdir()
-    with pytest.raises(CatalogueError, match="expected an item id on one line of text") as caught:
+    with pytest.raises(CatalogueError, match="expected an item id that a list can hold") as caught:
         read_catalogue(tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -179,3 +180,11 @@ def test_ids_may_be_any_other_text(tmp_path: Path):
     for name in names:
         (tmp_path / name).mkdir()
     assert set(read_catalogue(tmp_path).items) == names
+
+
+def test_ids_of_either_unicode_form_are_the_same(tmp_path: Path):
+    (tmp_path / "Su\u0308\u00df").mkdir()
+    assert list(read_catalogue(tmp_path).items) == ["S\u00fc\u00df"]
+    (tmp_path / "S\u00fc\u00df").mkdir()
+    with pytest.raises(CatalogueError, match="in two Unicode forms"):
+        read_catalogue(tmp_path)

@@ -14,7 +14,7 @@ SETTINGS = '{"options": "Süß"}'
 
 
 def progress(epoch: int = 3) -> Progress:
-    return Progress(epoch, 2, (0.75, 0.5), 12.5, [0.7, 0.6, 0.65])
+    return Progress(epoch, 2, 1, (0.75, 0.5, -0.6), 12.5, [0.7, 0.6, 0.65])
 
 
 def arrays(seed: int = 0) -> dict[str, list[np.ndarray]]:

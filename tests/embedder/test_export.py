@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -69,3 +71,19 @@ def test_lowest_cosine_is_of_the_worst_photo(random_embedder, photos):
     assert lowest_cosine(random_embedder, photos, expected) == pytest.approx(1, abs=1e-6)
     expected[7] *= -1
     assert lowest_cosine(random_embedder, photos, expected) == pytest.approx(-1, abs=1e-6)
+
+
+def test_an_interrupt_while_replacing_leaves_the_old_model(network, photos, tmp_path, monkeypatch):
+    folder = tmp_path / "items.model"
+    first = save_model(network, ModelInfo(SMALL, 0.1), photos, folder)
+    rename = Path.rename
+
+    def interrupted(path, target):
+        if path.name == "new":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_model(network, ModelInfo(SMALL, 0.2), photos, folder)
+    assert Embedder.open(folder).info == first

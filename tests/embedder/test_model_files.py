@@ -64,7 +64,8 @@ def test_what_is_written_is_read_again(tmp_path: Path, architecture: Architectur
         (b"{}", "schema version"),
         (b'{"schema_version": "1"}', "schema version"),
         (b'{"schema_version": 0}', "schema version"),
-        (b'{"schema_version": 1}', "architecture"),
+        (b'{"schema_version": 1}', "preprocessing"),
+        (b'{"schema_version": 1, "preprocessing": {"version": 0}}', "train again"),
         (b"[" * 200_000, "JSON"),
     ],
 )
@@ -170,3 +171,10 @@ def test_fingerprint_changes_only_with_what_changes_embeddings():
     prints = {info.fingerprint for info in (INFO, *others)}
     assert len(prints) == len(others) + 1
     assert all(len(each) == 64 and int(each, 16) >= 0 for each in prints)
+
+
+def test_described_preprocessing_is_what_photos_go_through():
+    from embedder.model_files import PREPROCESSING
+    from embedder.photos import FILL
+
+    assert tuple(PREPROCESSING["fill"]) == FILL

@@ -70,9 +70,13 @@ def test_an_unknown_backbone_lists_the_known_ones(name: str):
     assert "compact" in message and "MobileNetV2" in message
 
 
+def test_efficientnet_of_the_first_version_is_refused_with_its_successor():
+    assert "EfficientNetV2B3" in refusal(Architecture("EfficientNetB3", None, 64))
+
+
 @pytest.mark.parametrize("weights", ["imagenet", "file.h5"])
 def test_compact_takes_no_weights(weights: str):
-    assert "--weights none" in refusal(Architecture(), weights)
+    assert "takes neither --weights nor --alpha" in refusal(Architecture(), weights)
 
 
 @pytest.mark.parametrize(

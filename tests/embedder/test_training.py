@@ -8,6 +8,7 @@ from embedder import Embedder, TrainingError, read_catalogue
 from embedder.model_files import Architecture, read_model_info
 from embedder.training import train, unfinished_folder
 from embedder.training_options import Listener, TrainingOptions
+from embedder.validation import DEFAULT_TEMPERATURE
 
 OPTIONS = TrainingOptions(
     Architecture(size=32), epochs=3, items_per_batch=6, photos_per_item=4, seed=5
@@ -64,7 +65,8 @@ def test_loss_falls_and_held_out_photos_are_found(unbroken):
 def test_model_opens_and_the_unfinished_folder_is_gone(unbroken):
     model, _ = unbroken
     assert Embedder.open(model).info.training["litert_cosine"] >= 0.9999
-    assert [path.name for path in model.parent.iterdir()] == [model.name]
+    left = sorted(path.name for path in model.parent.iterdir())
+    assert left == [model.name, model.name + ".lock"]
 
 
 def test_reports_name_epochs_speed_and_the_best_one(unbroken):
@@ -112,6 +114,22 @@ def test_other_options_do_not_go_on_with_an_unfinished_training(catalogue, tmp_p
     assert model.exists()
 
 
+def test_a_second_training_is_refused_and_the_first_goes_on(catalogue, tmp_path):
+    model = tmp_path / "items.model"
+    refused = []
+
+    class Second(Recorder):
+        def step(self, epoch, step, steps, loss):
+            if not refused:
+                with pytest.raises(TrainingError, match="another training is using it"):
+                    train(catalogue, model, OPTIONS, replace_existing=True)
+                refused.append(True)
+
+    train(catalogue, model, replace(OPTIONS, epochs=1), Second())
+    assert refused
+    assert model.exists()
+
+
 def test_a_model_that_is_there_is_not_replaced_unasked(unbroken, catalogue):
     model, _ = unbroken
     before = (model / "model.json").read_bytes()
@@ -125,7 +143,8 @@ def test_early_stop(catalogue, tmp_path):
     options = replace(OPTIONS, epochs=30, patience=1, learning_rate=0.0)
     train(catalogue, tmp_path / "items.model", options, recorder)
     assert len(recorder.reports) < 30
-    assert not recorder.reports[-1].best
+    accuracies = [(report.candidate_accuracy, report.top1) for report in recorder.reports]
+    assert accuracies[-1] <= max(accuracies[:-1])
 
 
 def test_loss_that_is_not_a_number_is_an_error_and_keeps_the_checkpoint(catalogue, tmp_path):
@@ -153,9 +172,12 @@ def test_items_with_one_photo_each_can_be_learned(catalogue, tmp_path):
     for item, paths in list(catalogue.items.items())[:4]:
         (tmp_path / "catalogue" / item).mkdir(parents=True)
         shutil.copy(paths[0], tmp_path / "catalogue" / item)
-    options = replace(OPTIONS, epochs=1)
+    options = replace(OPTIONS, epochs=2, patience=1)
     info = train(read_catalogue(tmp_path / "catalogue"), tmp_path / "items.model", options)
-    assert (info.training["photos"], info.training["held_out_photos"]) == (4, 0)
+    facts = info.training
+    assert (facts["photos"], facts["held_out_photos"]) == (4, 0)
+    assert (facts["candidate_accuracy"], facts["best_epoch"]) == (None, 2)
+    assert info.temperature == DEFAULT_TEMPERATURE
 
 
 def test_one_item_is_too_few(catalogue, tmp_path):

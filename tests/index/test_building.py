@@ -1,10 +1,12 @@
 import os
 import shutil
+import sqlite3
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from embedder import CatalogueError, Embedder, IndexFileError, read_catalogue
+from embedder import CatalogueError, Embedder, IndexBusyError, IndexFileError, read_catalogue
 from index import build_index
 from index.store import Store
 
@@ -41,11 +43,16 @@ def touch(path):
 def test_centroid_count_and_dispersion_are_those_of_the_embeddings(folder, random_embedder, index):
     report = build(folder, random_embedder, index)
     assert (report.items, report.photos, report.embedded) == (4, 48, 48)
+    database = sqlite3.connect(index)
+    dispersion = dict(database.execute("SELECT id, dispersion FROM items"))
+    database.close()
     with Store.open(index) as store:
         for item in folder.iterdir():
             vectors = np.stack(list(random_embedder.embed(sorted(item.iterdir()))))
             mean = vectors.astype(np.float64).mean(axis=0)
             (found,), _ = store.centroids([item.name])
+            spread = ((vectors - mean) ** 2).sum(axis=1).mean()
+            assert dispersion[item.name] == pytest.approx(spread, abs=1e-6)
             np.testing.assert_allclose(found, mean / np.linalg.norm(mean), atol=1e-6)
 
 
@@ -145,7 +152,8 @@ def test_an_interrupted_build_leaves_the_old_index_and_goes_on(
     assert index.read_bytes() == before
     assert build(folder, random_embedder, index).embedded == 24
     assert len(contents(index)) == 4
-    assert sorted(path.name for path in index.parent.iterdir()) == ["catalogue", "items.index"]
+    left = sorted(path.name for path in index.parent.iterdir())
+    assert left == ["catalogue", "items.index", "items.index.lock"]
 
 
 @pytest.mark.parametrize("debris", [b"", b"no database", b"SQLite format 3\0" + b"\0" * 5000])
@@ -155,8 +163,44 @@ def test_debris_of_a_build_does_not_block_the_next(folder, random_embedder, inde
 
 
 def test_a_damaged_index_is_built_anew(folder, random_embedder, index):
-    index.write_bytes(b"rubbish" * 1000)
-    assert build(folder, random_embedder, index).items == 4
+    build(folder, random_embedder, index)
+    index.write_bytes(index.read_bytes()[:5000])
+    assert build(folder, random_embedder, index).embedded == 48
+    assert len(contents(index)) == 4
+
+
+def test_other_files_are_never_written_over(folder, random_embedder, index, tmp_path):
+    database = sqlite3.connect(tmp_path / "other.db")
+    database.execute("CREATE TABLE precious (id)")
+    database.commit()
+    database.close()
+    build(folder, random_embedder, index)
+    newer = sqlite3.connect(index)
+    newer.execute("PRAGMA user_version = 2")
+    newer.commit()
+    newer.close()
+    (tmp_path / "thesis.txt").write_text("years of work")
+    for name in ("other.db", "thesis.txt", "items.index"):
+        before = (tmp_path / name).read_bytes()
+        with pytest.raises(IndexFileError, match=r"expected|not an index"):
+            build(folder, random_embedder, tmp_path / name)
+        assert (tmp_path / name).read_bytes() == before
+    for place in (tmp_path, Path()):
+        with pytest.raises(IndexFileError, match="expected the name of an index file"):
+            build(folder, random_embedder, place)
+
+
+def test_a_photo_that_changes_during_the_build_is_read_by_the_next(folder, random_embedder, index):
+    first = min(min(folder.iterdir()).iterdir())
+    changed = []
+
+    def change(done, total):
+        if done == 5 and not changed:
+            changed.append(first.write_bytes((first.parent / "0007.jpg").read_bytes()))
+            touch(first)
+
+    build(folder, random_embedder, index, on_progress=change)
+    assert build(folder, random_embedder, index).embedded == 12
 
 
 def test_an_index_of_another_model_is_built_anew(folder, random_embedder, trained_model, index):
@@ -166,18 +210,17 @@ def test_an_index_of_another_model_is_built_anew(folder, random_embedder, traine
     assert contents(index) != before
 
 
-def test_two_builds_at_once_are_refused(folder, random_embedder, index, monkeypatch):
-    monkeypatch.setattr("index.store._WAIT_SECONDS", 0.1)
+def test_two_builds_at_once_are_refused(folder, random_embedder, index):
     refused = []
 
     def build_again(done, total):
         if not refused:
-            with pytest.raises(IndexFileError) as error:
+            with pytest.raises(IndexBusyError, match="another build is writing it") as error:
                 build(folder, random_embedder, index)
             refused.append(str(error.value))
 
     build(folder, random_embedder, index, on_progress=build_again)
-    assert "in use by another process" in refused[0]
+    assert len(refused) == 1
     assert len(contents(index)) == 4
 
 

@@ -70,6 +70,11 @@ def test_quantities_let_several_photos_show_one_item(matcher):
     assert missing(found, {"at-0": 2, "at-90": 1}) == {}
 
 
+def test_a_million_pieces_cost_nothing(matcher):
+    found = matcher.match_vectors(vectors(0, 1, 2), {"at-0": 10**12, "at-90": 1})
+    assert [match.item_id for match in found] == ["at-0"] * 3
+
+
 def test_photos_without_a_piece_left_are_unknown_and_never_guessed(matcher):
     found = matcher.match_vectors(vectors(0, 90, 40), ["at-0", "at-90"])
     assert [match.item_id for match in found] == ["at-0", "at-90", None]

@@ -3,7 +3,7 @@ import sqlite3
 import numpy as np
 import pytest
 
-from embedder import IndexFileError, PhotoError
+from embedder import IndexBusyError, IndexFileError, PhotoError
 from index.store import APPLICATION_ID, FORMAT_VERSION, IndexInfo, Item, Store
 
 DIM = 5
@@ -148,9 +148,10 @@ def test_file_is_marked_as_an_index(path):
     connection.close()
 
 
-def test_a_second_writer_is_told_that_the_file_is_in_use(path, monkeypatch):
+def test_a_reader_is_told_that_the_file_is_in_use(path, monkeypatch):
     monkeypatch.setattr("index.store._WAIT_SECONDS", 0.1)
-    with Store.open(path, writable=True) as first:
-        first.lock()
-        with pytest.raises(IndexFileError, match="in use by another process"):
-            Store.open(path, writable=True)
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(IndexBusyError, match="in use by another process"):
+        Store.open(path)
+    writer.close()

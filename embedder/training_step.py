@@ -1,0 +1,91 @@
+"""One step of training: its batch, its learning rate, its gradient."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from embedder.augmentation import augment, draw_colour, draw_geometry
+from embedder.losses import triplet_hard_loss
+from embedder.photo_cache import PhotoCache
+from embedder.sampling import pk_batches
+from embedder.training_options import TrainingOptions
+
+_WARM_UP = 0.05  # of all steps
+_LOWEST = 0.01  # of the highest learning rate
+
+
+def batches(
+    options: TrainingOptions,
+    cache: PhotoCache,
+    usable: npt.NDArray[np.int64],
+    steps: int,
+    epoch: int,
+) -> Iterator[tuple[Any, ...]]:
+    """The batches of one epoch, the same for the same seed and epoch.
+
+    Args:
+        options: P, K, seed and augmentation.
+        cache: the photos.
+        usable: int64, positions of the photos to train on.
+        steps: how many batches.
+        epoch: from 0.
+
+    Yields:
+        photos uint8 (batch, size, size, 3), labels int64 (batch,), and the drawn geometry and
+        colour changes; what `training_step` takes.
+    """
+    rng = np.random.default_rng([options.seed, epoch, 1])
+    chosen = pk_batches(
+        cache.labels[usable],
+        options.items_per_batch,
+        options.photos_per_item,
+        steps,
+        [options.seed, epoch, 2],
+    )
+    for positions in chosen:
+        rows = usable[positions]
+        size = options.architecture.size
+        geometry = draw_geometry(rng, len(rows), size, options.augmentation)
+        colour = draw_colour(rng, len(rows), options.augmentation)
+        yield cache.pixels[rows], cache.labels[rows], geometry, colour
+
+
+def training_step(network: Any, optimizer: Any, margin: float | None) -> Any:
+    """A compiled function that learns from one batch of `batches` and returns its loss."""
+
+    def step(photos: Any, labels: Any, geometry: Any, colour: Any) -> Any:
+        varied = augment(photos, geometry, colour)
+        with tf.GradientTape() as tape:
+            vectors = network(varied, training=True)
+            loss = triplet_hard_loss(labels, vectors, margin or 0.0, soft=margin is None)
+        gradients = tape.gradient(loss, network.trainable_variables)
+        optimizer.apply(gradients, network.trainable_variables)
+        return loss
+
+    return tf.function(step, reduce_retracing=True)
+
+
+def embedding_function(network: Any) -> Any:
+    """A compiled function from uint8 photos (batch, size, size, 3) to vectors (batch, dim)."""
+
+    def embed(photos: Any) -> Any:
+        return network(tf.cast(photos, tf.float32), training=False)
+
+    return tf.function(embed, reduce_retracing=True)
+
+
+def learning_rate_at(done: float) -> float:
+    """The share of the highest learning rate after a share of the steps: up fast, down as a cosine.
+
+    Args:
+        done: share of all steps, 0 to 1.
+    """
+    rising = min(1.0, (done + 1e-3) / _WARM_UP)
+    falling = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    return rising * max(falling, _LOWEST)
