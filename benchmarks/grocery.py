@@ -81,10 +81,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for model and index")
     data = os.environ.get("EMBED_REAL_DATA", "../shared/data")
     parser.add_argument("--data", type=Path, default=Path(data))
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--margin", type=float, help="soft unless given")
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--no-flip", action="store_true")
     parser.add_argument(
         "--held-out-only", action="store_true", help="to choose a recipe: never look at val"
@@ -92,13 +93,14 @@ def main() -> None:
     arguments = parser.parse_args()
     grocery, work = arguments.data / "grocery", arguments.work
     options = TrainingOptions(
-        architecture=Architecture("MobileNet", 0.25, 160),
+        architecture=Architecture("MobileNet", 0.25, arguments.size),
         weights=str(arguments.data / "weights" / "mobilenet_2_5_224_tf_no_top.h5"),
         epochs=arguments.epochs,
+        patience=arguments.epochs,  # held-out photos saturate long before others do
         seed=arguments.seed,
         margin=arguments.margin,
         learning_rate=arguments.learning_rate,
-        augmentation=Augmentation(flip=not arguments.no_flip),
+        augmentation=Augmentation(flip=not arguments.no_flip, zoom=0.6, shift=0.15),
     )
     names = ("tensorflow", "keras", "ai-edge-litert", "numpy", "Pillow")
     versions = ", ".join(f"{name} {version(name)}" for name in names)

@@ -90,7 +90,7 @@ def train(
     folder = unfinished_folder(model)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with only_process(model.with_name(model.name + ".lock")) as alone:
+        with only_process(model.with_name(f".{model.name}.lock")) as alone:
             if not alone:
                 raise TrainingError(f"{folder}: another training is using it: wait for its end")
             if replace_existing:

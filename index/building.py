@@ -76,7 +76,7 @@ def build_index(
     _refuse_other_file(path)
     _refuse_empty([item for item, photos in catalogue.items.items() if not photos], skip_empty)
     try:
-        with only_process(path.with_name(path.name + ".lock")) as alone:
+        with only_process(path.with_name(f".{path.name}.lock")) as alone:
             if not alone:
                 raise IndexBusyError(f"{path}: another build is writing it: wait for it to end")
             return _build(catalogue, embedder, path, skip_empty, jobs, on_progress)

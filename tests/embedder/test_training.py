@@ -66,7 +66,7 @@ def test_model_opens_and_the_unfinished_folder_is_gone(unbroken):
     model, _ = unbroken
     assert Embedder.open(model).info.training["litert_cosine"] >= 0.9999
     left = sorted(path.name for path in model.parent.iterdir())
-    assert left == [model.name, model.name + ".lock"]
+    assert left == [f".{model.name}.lock", model.name]
 
 
 def test_reports_name_epochs_speed_and_the_best_one(unbroken):

@@ -153,7 +153,7 @@ def test_an_interrupted_build_leaves_the_old_index_and_goes_on(
     assert build(folder, random_embedder, index).embedded == 24
     assert len(contents(index)) == 4
     left = sorted(path.name for path in index.parent.iterdir())
-    assert left == ["catalogue", "items.index", "items.index.lock"]
+    assert left == [".items.index.lock", "catalogue", "items.index"]
 
 
 @pytest.mark.parametrize("debris", [b"", b"no database", b"SQLite format 3\0" + b"\0" * 5000])

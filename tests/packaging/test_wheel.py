@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from configparser import ConfigParser
 from email import message_from_string
 from pathlib import Path
 
@@ -30,18 +31,29 @@ def wheel(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory, wheel):
+def locked():
+    """The versions of the lock, as constraints."""
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    return [line.split(" ")[0] for line in lines if "==" in line and ";" not in line]
+
+
+def oldest():
+    """The oldest versions that setup.cfg allows, as constraints."""
+    settings = ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    needed = settings["options"]["install_requires"].split()
+    return [requirement.replace(">=", "==") + ".*" for requirement in needed]
+
+
+@pytest.fixture(scope="module", params=[locked, oldest])
+def installed(request, tmp_path_factory, wheel):
     """The folder of commands of an environment with the wheel and what it needs, no extra."""
+    if request.param is oldest and sys.version_info >= (3, 12):
+        pytest.skip("the oldest versions have no wheels for a Python newer than 3.11")
     folder = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", folder)
     scripts = folder / ("Scripts" if os.name == "nt" else "bin")
-    pins = [
-        line.split(" ")[0]
-        for line in (ROOT / "requirements.lock").read_text().splitlines()
-        if "==" in line and ";" not in line
-    ]
-    (folder / "pins.txt").write_text("\n".join(pins))
+    (folder / "pins.txt").write_text("\n".join(request.param()))
     run(scripts / "pip", "install", "-q", "-c", folder / "pins.txt", wheel)
     return scripts
 
