@@ -1,0 +1,72 @@
+"""A split of the grocery train photos to choose recipes on, so that val is only ever measured.
+
+Run it as `python benchmarks/hard_split.py OUT [--data ../shared/data]`; it writes OUT/train and
+OUT/val (links), for `python benchmarks/grocery.py --split OUT`.
+
+The photos of a product come in bursts, so photos held out at random are nearly copies of others
+and say little about other shops and days. Here each product gives up the cluster of its photos
+(k-means on frozen ImageNet features, 12 to 40 % of them) that is least like the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.cluster.vq import kmeans2
+
+from embedder import read_catalogue
+from embedder.backend import keras
+from embedder.photos import prepare
+
+SIZE = 160
+CLUSTERS, TRIES = 3, 20
+
+
+def odd_ones(features: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Which photos to give up: unit-norm features (photos, dim) -> bool (photos,)."""
+    centred = features - features.mean(axis=0)
+    left, scale, _ = np.linalg.svd(centred, full_matrices=False)
+    plane = left[:, :8] * scale[:8]
+    best, chosen = np.inf, np.zeros(len(features), dtype=bool)
+    for seed in range(TRIES):
+        _, cluster = kmeans2(plane, CLUSTERS, seed=seed, minit="++")
+        for number in range(CLUSTERS):
+            inside = cluster == number
+            if 0.12 <= inside.mean() <= 0.4:
+                likeness = float((features[inside] @ features[~inside].T).mean())
+                if likeness < best:
+                    best, chosen = likeness, inside
+    return chosen
+
+
+def main() -> None:
+    """Write the split."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    data = Path(os.environ.get("EMBED_REAL_DATA", "../shared/data"))
+    parser.add_argument("--data", type=Path, default=data)
+    arguments = parser.parse_args()
+    network = keras.applications.MobileNet(
+        alpha=0.25, include_top=False, weights=None, input_shape=(SIZE, SIZE, 3), pooling="avg"
+    )
+    network.load_weights(arguments.data / "weights" / "mobilenet_2_5_224_tf_no_top.h5")
+    counts = {"train": 0, "val": 0}
+    for item, photos in read_catalogue(arguments.data / "grocery" / "train").items.items():
+        pixels = np.stack([prepare(path, SIZE) for path in photos]).astype(np.float32)
+        features = network.predict(pixels / 127.5 - 1, verbose=0)
+        features /= np.linalg.norm(features, axis=1, keepdims=True)
+        for path, odd in zip(photos, odd_ones(features), strict=True):
+            part = "val" if odd else "train"
+            folder = arguments.out / part / item
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / path.name).symlink_to(path.absolute())
+            counts[part] += 1
+    print(f"{arguments.out}: {counts['train']} photos to train on, {counts['val']} to choose by")
+
+
+if __name__ == "__main__":
+    main()
