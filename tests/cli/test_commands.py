@@ -206,12 +206,12 @@ def test_sample_refuses_a_folder_in_use(embed, sample):
 
 
 def test_ctrl_c_stops_training_and_the_same_command_goes_on(embed, embed_path, tmp_path, sample):
-    command = ["train", str(sample / "catalogue"), "--size", "32", "--epochs", "3"]
+    command = ["train", str(sample / "catalogue"), "--size", "32", "--epochs", "12"]
     process = subprocess.Popen(
         [embed_path, *command], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     )
     for line in process.stderr:
-        if line.startswith("epoch  1/3"):
+        if line.startswith("epoch  1/12"):
             process.send_signal(signal.SIGINT)
             break
     rest = process.stderr.read()
@@ -222,7 +222,7 @@ def test_ctrl_c_stops_training_and_the_same_command_goes_on(embed, embed_path, t
     done = embed(*command)
     assert done.returncode == 0, done.stderr
     assert "Going on after epoch" in done.stderr
-    assert "epoch  1/3" not in done.stderr
+    assert "epoch  1/12" not in done.stderr
     assert (tmp_path / "items.model" / "model.json").is_file()
 
 
