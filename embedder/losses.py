@@ -2,50 +2,97 @@
 
 Names, arguments and values follow tensorflow-addons 0.23, which was archived in 2024: a pure
 function of labels (batch,) and embeddings (batch, dim), and a thin serialisable class around it.
+They run on each Keras backend. The losses on pairs and lifted structures are in
+`embedder.pair_losses`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from embedder.backend import keras, ops
+from embedder.distances import DistanceMetric, off_diagonal, pairwise_distances
 
-DistanceMetric = str | Callable[[Any], Any]
 
+def triplet_semihard_loss(
+    y_true: Any, y_pred: Any, margin: float = 1.0, distance_metric: DistanceMetric = "L2"
+) -> Any:
+    """Semi-hard triplet loss, a scalar: each positive pair with the nearest negative beyond it.
 
-def pairwise_distances(embeddings: Any, metric: DistanceMetric = "L2") -> Any:
-    """Distances between all rows: float32 (batch, dim) -> (batch, batch), zero on the diagonal.
+    `max(positive - negative + margin, 0)`, averaged over all positive pairs (Schroff et al. 2015,
+    "FaceNet"). Where no negative is farther than the positive, the farthest negative counts. Where
+    tensorflow-addons divides by zero, because no two labels are equal, the loss is 0.
+
+    No array has more than batch x batch entries; the time grows with the photos of the item that
+    has most.
 
     Args:
-        embeddings: float tensor (batch, dim).
-        metric: "L2", "squared-L2", "angular" (1 - cosine), or a function of the embeddings.
-
-    Raises:
-        ValueError: the metric is not one of these.
+        y_true: integer labels (batch,) or (batch, 1).
+        y_pred: float embeddings (batch, dim), usually of unit norm.
+        margin: distance by which a negative should be farther than a positive.
+        distance_metric: see `pairwise_distances`.
     """
-    if callable(metric):
-        return metric(embeddings)
-    if metric == "angular":
-        unit = ops.normalize(embeddings, axis=1)
-        return _off_diagonal(ops.maximum(1.0 - ops.matmul(unit, ops.transpose(unit)), 0.0))
-    if metric not in ("L2", "squared-L2"):
-        raise ValueError(
-            f"Expected distance_metric 'L2', 'squared-L2', 'angular' or callable, found {metric!r}"
-        )
-    norms = ops.sum(ops.square(embeddings), axis=1)
-    products = ops.matmul(embeddings, ops.transpose(embeddings))
-    squared = ops.maximum(norms[:, None] - 2.0 * products + norms[None, :], 0.0)
-    squared = _off_diagonal(squared)
-    if metric == "squared-L2":
-        return squared
-    # The slope of a square root is infinite at zero: take it at a safe place there instead.
-    zero = ops.cast(ops.equal(squared, 0.0), squared.dtype)
-    return ops.sqrt(squared + zero) * (1.0 - zero)
+    labels = ops.reshape(y_true, (-1,))
+    distances = pairwise_distances(ops.cast(y_pred, "float32"), distance_metric)
+    fixed = ops.stop_gradient(distances)
+    active, negatives = _mine_semihard(labels, fixed, margin)
+    # The mined pairs enter as constant weights, so the slope needs no walk back through the mining.
+    sums = ops.sum(active * (distances + margin)) - ops.sum(negatives * distances)
+    same = ops.cast(ops.equal(labels[:, None], labels[None, :]), "float32")
+    pairs = ops.sum(same) - ops.cast(ops.shape(labels)[0], "float32")
+    return _as_given(sums / ops.maximum(pairs, 1.0), y_pred)
 
 
-def _off_diagonal(matrix: Any) -> Any:
-    return matrix * (1.0 - ops.eye(ops.shape(matrix)[0], dtype=matrix.dtype))
+def _mine_semihard(labels: Any, distances: Any, margin: float) -> tuple[Any, Any]:
+    """Weights (batch, batch) of the positives that cost something, and of their negatives.
+
+    One round for each photo that an item can have besides the anchor: the k-th positive of every
+    anchor at once. Negatives at the same distance share their positive's weight, as the slope of
+    a minimum does in TensorFlow.
+    """
+    order = ops.argsort(labels)
+    ordered = ops.take(labels, order)
+    first = ops.searchsorted(ordered, labels, side="left")
+    after = ops.searchsorted(ordered, labels, side="right")
+    infinite = ops.cast(float("inf"), distances.dtype)
+    same = ops.equal(labels[:, None], labels[None, :])
+    negatives = ops.where(same, infinite, distances)
+    farthest = ops.max(ops.where(same, -infinite, distances), axis=1, keepdims=True)
+    # Without any negative tensorflow-addons takes the row's least distance.
+    lonely = ops.logical_not(ops.isfinite(farthest))
+    fallback = ops.where(lonely, ops.min(distances, axis=1, keepdims=True), farthest)
+    fallback_ties = _share(ops.equal(distances, fallback) & (lonely | ops.logical_not(same)))
+    numbers = ops.arange(ops.shape(labels)[0], dtype=first.dtype)[:, None]
+
+    def mine(k: Any, active: Any, weights: Any) -> tuple[Any, Any, Any]:
+        place = ops.minimum(first + k, after - 1)
+        position = ops.cast(ops.take(order, place), first.dtype)[:, None]
+        positive = ops.take_along_axis(distances, position, axis=1)
+        beyond = ops.where(negatives > positive, negatives, infinite)
+        nearest = ops.min(beyond, axis=1, keepdims=True)
+        outside = ops.isfinite(nearest)
+        cost = positive + margin - ops.where(outside, nearest, fallback)
+        exists = ((first + k) < after)[:, None] & ops.not_equal(position, numbers)
+        counts = ops.cast(exists & (cost >= 0.0), distances.dtype)
+        ties = ops.where(outside, _share(ops.equal(beyond, nearest)), fallback_ties)
+        chosen = ops.cast(ops.equal(numbers[:, 0][None, :], position), distances.dtype)
+        return k + 1, active + counts * chosen, weights + counts * ties
+
+    rounds = ops.max(after - first)
+    zeros = ops.zeros_like(distances)
+    start = (ops.zeros_like(rounds), zeros, zeros)
+    _, active, weights = ops.while_loop(lambda k, *_: k < rounds, mine, start)
+    return ops.stop_gradient(active), ops.stop_gradient(weights)
+
+
+def _share(ties: Any) -> Any:
+    weights = ops.cast(ties, "float32")
+    return weights / ops.maximum(ops.sum(weights, axis=1, keepdims=True), 1.0)
+
+
+def _as_given(loss: Any, y_pred: Any) -> Any:
+    """The loss in the precision of the embeddings."""
+    return ops.cast(loss, ops.convert_to_tensor(y_pred).dtype)
 
 
 def triplet_hard_loss(
@@ -74,13 +121,40 @@ def triplet_hard_loss(
     same = ops.cast(ops.equal(labels[:, None], labels[None, :]), distances.dtype)
     # Shifted by the row's extremes, so that what is masked to zero never wins, whatever the scale.
     lowest = ops.min(distances, axis=1, keepdims=True)
-    hardest_positive = ops.max((distances - lowest) * _off_diagonal(same), axis=1) + lowest[:, 0]
+    hardest_positive = ops.max((distances - lowest) * off_diagonal(same), axis=1) + lowest[:, 0]
     highest = ops.max(distances, axis=1, keepdims=True)
     hardest_negative = ops.min((distances - highest) * (1.0 - same), axis=1) + highest[:, 0]
     difference = hardest_positive - hardest_negative
     if soft:
-        return ops.mean(ops.softplus(difference))
-    return ops.mean(ops.maximum(difference + margin, 0.0))
+        loss = ops.mean(ops.softplus(difference))
+    else:
+        loss = ops.mean(ops.maximum(difference + margin, 0.0))
+    return _as_given(loss, y_pred)
+
+
+@keras.saving.register_keras_serializable(package="embedder")
+class TripletSemiHardLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras publishes no types
+    """`triplet_semihard_loss` for `model.compile(loss=...)`."""
+
+    def __init__(
+        self,
+        margin: float = 1.0,
+        distance_metric: DistanceMetric = "L2",
+        name: str | None = "triplet_semihard_loss",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, **kwargs)
+        self.margin = margin
+        self.distance_metric = distance_metric
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The loss of one batch; see `triplet_semihard_loss`."""
+        return triplet_semihard_loss(y_true, y_pred, self.margin, self.distance_metric)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, for a round trip through `from_config`."""
+        own = {"margin": self.margin, "distance_metric": self.distance_metric}
+        return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable(package="embedder")

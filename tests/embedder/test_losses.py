@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from scipy.spatial.distance import cdist
 
-from embedder.losses import TripletHardLoss, pairwise_distances, triplet_hard_loss
+from embedder.distances import pairwise_distances
+from embedder.losses import TripletHardLoss, triplet_hard_loss
 
 SCIPY_NAMES = {"L2": "euclidean", "squared-L2": "sqeuclidean", "angular": "cosine"}
 METRICS = list(SCIPY_NAMES)
