@@ -1,0 +1,128 @@
+"""The losses beside the real tensorflow-addons 0.23.0, whose answers lie in tests/oracle."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from embedder.losses import TripletSemiHardLoss, triplet_hard_loss, triplet_semihard_loss
+from embedder.pair_losses import (
+    ContrastiveLoss,
+    LiftedStructLoss,
+    NpairsLoss,
+    contrastive_loss,
+    lifted_struct_loss,
+    npairs_loss,
+)
+
+ANSWERS = dict(np.load(Path(__file__).parent.parent / "oracle" / "tfa_losses.npz"))
+CASES = sorted(key.removesuffix("|value") for key in ANSWERS if key.endswith("|value"))
+
+
+def loss_of(kind, metric, margin, labels, x):
+    if kind == "semihard":
+        return triplet_semihard_loss(labels, x, margin, metric)
+    if kind in ("hard", "soft"):
+        return triplet_hard_loss(labels, x, margin, kind == "soft", metric)
+    if kind == "lifted":
+        return lifted_struct_loss(labels, x, margin)
+    if kind == "contrastive":
+        return contrastive_loss(labels % 2, tf.norm(x, axis=1), margin)
+    return npairs_loss(labels, tf.matmul(x, x, transpose_b=True))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_value_and_gradient(case):
+    batch, name = case.split("|")
+    compiled = batch == "pk"  # as in training; the others run as they are read, which is quicker
+    kind, metric, margin = name.split()
+    labels = tf.constant(ANSWERS[f"{batch}|labels"])
+    x = tf.constant(ANSWERS[f"{batch}|vectors"])
+
+    def both(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = loss_of(kind, metric, float(margin), labels, x)
+        return value, tape.gradient(value, x)
+
+    value, gradient = (tf.function(both) if compiled else both)(x)
+    theirs, slope = ANSWERS[f"{case}|value"], ANSWERS[f"{case}|gradient"]
+    if np.isnan(theirs).any():
+        assert (batch, kind) in NOT_A_NUMBER_THERE
+        assert float(value) == 0.0
+        np.testing.assert_array_equal(gradient, 0.0)
+        return
+    if np.isinf(theirs):  # their exp overflows where the soft margin is plainly the difference
+        assert (batch, kind, metric) == ("large", "soft", "squared-L2")
+        assert np.isfinite(value) and np.isfinite(gradient).all()
+        return
+    np.testing.assert_allclose(value, theirs, rtol=1e-5, atol=1e-5)
+    if np.isnan(slope).any():
+        assert np.isfinite(gradient).all()
+        return
+    np.testing.assert_allclose(gradient, slope, rtol=1e-5, atol=1e-5 * max(1, np.abs(slope).max()))
+
+
+# Where tensorflow-addons divides by no pairs, or takes the logarithm of no negatives.
+NOT_A_NUMBER_THERE = {
+    ("every class once", "semihard"),
+    ("every class once", "lifted"),
+    ("one class", "lifted"),
+}
+
+
+def semihard_by_loops(labels, vectors, margin):
+    costs = []
+    count = range(len(labels))
+    distance = [
+        [float(np.sqrt(((vectors[i] - vectors[j]) ** 2).sum())) for j in count] for i in count
+    ]
+    for a in count:
+        negatives = [distance[a][n] for n in count if labels[n] != labels[a]]
+        for p in count:
+            if p != a and labels[p] == labels[a]:
+                beyond = [d for d in negatives if d > distance[a][p]]
+                costs.append(
+                    max(distance[a][p] + margin - (min(beyond) if beyond else max(negatives)), 0)
+                )
+    return np.mean(costs)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_semihard_by_plain_loops(seed):
+    rng = np.random.default_rng(seed)
+    labels, vectors = rng.integers(0, 3, 14), rng.normal(size=(14, 4))
+    found = triplet_semihard_loss(labels, vectors.astype(np.float32), 0.7)
+    assert float(found) == pytest.approx(semihard_by_loops(labels, vectors, 0.7), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        TripletSemiHardLoss(0.3, "angular"),
+        ContrastiveLoss(0.4),
+        NpairsLoss(),
+        LiftedStructLoss(0.6),
+    ],
+)
+def test_a_loss_survives_its_config(loss):
+    again = type(loss).from_config(loss.get_config())
+    assert again.get_config() == loss.get_config()
+    restored = keras.losses.deserialize(keras.losses.serialize(loss))
+    rng = np.random.default_rng(0)
+    square = rng.random((6, 6)).astype(np.float32)
+    given = square[:, 0] if isinstance(loss, ContrastiveLoss) else square
+    labels = np.array([0, 0, 1, 1, 0, 1])
+    assert float(restored(labels, given)) == float(loss(labels, given)) > 0
+
+
+def test_semihard_trains_in_compile():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(8), 8)
+    photos = rng.normal(size=(8, 10))[labels] + 0.7 * rng.normal(size=(64, 10))
+    model = keras.Sequential([keras.layers.Dense(4), keras.layers.UnitNormalization()])
+    model.compile(keras.optimizers.Adam(0.02), TripletSemiHardLoss(0.5))
+    history = model.fit(photos, labels, batch_size=64, epochs=60, verbose=0).history["loss"]
+    assert history[-1] < 0.8 * history[0]
