@@ -10,6 +10,9 @@ from embedder.backend import ops
 DistanceMetric = str | Callable[[Any], Any]
 
 
+_SHORT = 1e-12  # squared norm below which a vector has no direction
+
+
 def pairwise_distances(embeddings: Any, metric: DistanceMetric = "L2") -> Any:
     """Distances between all rows: float32 (batch, dim) -> (batch, batch), zero on the diagonal.
 
@@ -23,8 +26,13 @@ def pairwise_distances(embeddings: Any, metric: DistanceMetric = "L2") -> Any:
     if callable(metric):
         return metric(embeddings)
     if metric == "angular":
-        unit = ops.normalize(embeddings, axis=1)
-        return off_diagonal(ops.maximum(1.0 - ops.matmul(unit, ops.transpose(unit)), 0.0))
+        norms = ops.sum(ops.square(embeddings), axis=1)
+        # As in tensorflow-addons: short vectors are not blown up to unit norm, so that slopes stay
+        # bounded, and a zero vector is at distance one from all, itself included.
+        unit = embeddings * ops.rsqrt(ops.maximum(norms, _SHORT))[:, None]
+        angular = ops.maximum(1.0 - ops.matmul(unit, ops.transpose(unit)), 0.0)
+        own = ops.eye(ops.shape(angular)[0], dtype=angular.dtype)
+        return angular * (1.0 - own * ops.cast(norms >= _SHORT, angular.dtype))
     if metric not in ("L2", "squared-L2"):
         raise ValueError(
             f"Expected distance_metric 'L2', 'squared-L2', 'angular' or callable, found {metric!r}"

@@ -47,8 +47,8 @@ def _mine_semihard(labels: Any, distances: Any, margin: float) -> tuple[Any, Any
     """Weights (batch, batch) of the positives that cost something, and of their negatives.
 
     One round for each photo that an item can have besides the anchor: the k-th positive of every
-    anchor at once. Negatives at the same distance share their positive's weight, as the slope of
-    a minimum does in TensorFlow.
+    anchor at once. Negatives at the same distance share their positive's weight as they do in
+    tensorflow-addons, also where the negative is its row's extreme (`_split`).
     """
     order = ops.argsort(labels)
     ordered = ops.take(labels, order)
@@ -60,8 +60,11 @@ def _mine_semihard(labels: Any, distances: Any, margin: float) -> tuple[Any, Any
     farthest = ops.max(ops.where(same, -infinite, distances), axis=1, keepdims=True)
     # Without any negative tensorflow-addons takes the row's least distance.
     lonely = ops.logical_not(ops.isfinite(farthest))
-    fallback = ops.where(lonely, ops.min(distances, axis=1, keepdims=True), farthest)
-    fallback_ties = _share(ops.equal(distances, fallback) & (lonely | ops.logical_not(same)))
+    lowest = ops.min(distances, axis=1, keepdims=True)
+    fallback = ops.where(lonely, lowest, farthest)
+    fallback_ties = _split(ops.equal(negatives, fallback), distances, fallback, lowest)
+    highest = ops.max(distances, axis=1, keepdims=True)
+    at_highest = _split(ops.equal(negatives, highest), distances, highest, highest)
     numbers = ops.arange(ops.shape(labels)[0], dtype=first.dtype)[:, None]
 
     def mine(k: Any, active: Any, weights: Any) -> tuple[Any, Any, Any]:
@@ -74,7 +77,8 @@ def _mine_semihard(labels: Any, distances: Any, margin: float) -> tuple[Any, Any
         cost = positive + margin - ops.where(outside, nearest, fallback)
         exists = ((first + k) < after)[:, None] & ops.not_equal(position, numbers)
         counts = ops.cast(exists & (cost >= 0.0), distances.dtype)
-        ties = ops.where(outside, _share(ops.equal(beyond, nearest)), fallback_ties)
+        ties = ops.where(nearest < highest, _share(ops.equal(beyond, nearest)), at_highest)
+        ties = ops.where(outside, ties, fallback_ties)
         chosen = ops.cast(ops.equal(numbers[:, 0][None, :], position), distances.dtype)
         return k + 1, active + counts * chosen, weights + counts * ties
 
@@ -88,6 +92,20 @@ def _mine_semihard(labels: Any, distances: Any, margin: float) -> tuple[Any, Any
 def _share(ties: Any) -> Any:
     weights = ops.cast(ties, "float32")
     return weights / ops.maximum(ops.sum(weights, axis=1, keepdims=True), 1.0)
+
+
+def _split(tied: Any, distances: Any, found: Any, extreme: Any) -> Any:
+    """How the slope of a masked extreme is shared among its row (batch, batch).
+
+    tensorflow-addons masks by multiplying the distance to the row's opposite extreme with zero. So
+    where what it finds is that very extreme, the whole row ties at zero: each tied negative gets
+    one part in the size of the batch, and what is left goes to all that are at the extreme.
+    """
+    weights = ops.cast(tied, "float32")
+    each = weights / ops.cast(ops.shape(distances)[0], "float32")
+    left = 1.0 - ops.sum(each, axis=1, keepdims=True)
+    at_extreme = each + left * _share(ops.equal(distances, extreme))
+    return ops.where(ops.equal(found, extreme), at_extreme, _share(tied))
 
 
 def _as_given(loss: Any, y_pred: Any) -> Any:

@@ -29,7 +29,7 @@ def loss_of(kind, metric, margin, labels, x):
     if kind == "lifted":
         return lifted_struct_loss(labels, x, margin)
     if kind == "contrastive":
-        return contrastive_loss(labels % 2, tf.norm(x, axis=1), margin)
+        return contrastive_loss(labels % 2, tf.reduce_sum(tf.abs(x), axis=1), margin)
     return npairs_loss(labels, tf.matmul(x, x, transpose_b=True))
 
 
@@ -64,6 +64,10 @@ def test_value_and_gradient(case):
     if np.isnan(slope).any():
         assert np.isfinite(gradient).all()
         return
+    if kind == "lifted" and batch.startswith("grid"):
+        # Where two photos of an item are equally far from their nearest negatives, the maximum that
+        # tensorflow-addons takes out of its exponentials does not cancel in its slope.
+        slope = lifted_slope(ANSWERS[f"{batch}|labels"], ANSWERS[f"{batch}|vectors"], float(margin))
     np.testing.assert_allclose(gradient, slope, rtol=1e-5, atol=1e-5 * max(1, np.abs(slope).max()))
 
 
@@ -73,6 +77,22 @@ NOT_A_NUMBER_THERE = {
     ("every class once", "lifted"),
     ("one class", "lifted"),
 }
+
+
+def lifted_slope(labels, vectors, margin):
+    """In float64, where nothing has to be taken out of an exponential."""
+    x = tf.constant(vectors, tf.float64)
+    same = labels[:, None] == labels[None]
+    positives = same & ~np.eye(len(labels), dtype=bool)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        squares = tf.reduce_sum((x[:, None] - x[None]) ** 2, axis=2)
+        apart = squares > 0
+        distances = tf.where(apart, tf.sqrt(tf.where(apart, squares, 1.0)), 0.0)
+        negatives = tf.reduce_sum(tf.where(same, 0.0, tf.exp(margin - distances)), axis=1)
+        costs = tf.math.log(negatives[:, None] + negatives[None]) + distances
+        loss = 0.5 * tf.reduce_mean(tf.maximum(costs[positives], 0.0) ** 2)
+    return tape.gradient(loss, x)
 
 
 def semihard_by_loops(labels, vectors, margin):
