@@ -1,19 +1,21 @@
 # make demo   the main job on generated photos: sample, train, build-index, match
 # make test   all tests
 # make lint   ruff and mypy
-# make lock   renew requirements.lock from setup.cfg
+# make lock   renew requirements.lock from setup.cfg, and tests/oracle/requirements.lock
 # Each makes .venv first, from the lock. All that has to be there is Python 3.11 to 3.13.
+# make test makes .venv-tfa too, for the real tensorflow-addons, given Python 3.11 on x86-64 Linux.
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+ORACLE := .venv-tfa/.ready
 
 .PHONY: demo test lint lock clean
 
 demo: $(READY)
 	$(BIN)/python benchmarks/demo.py demo
 
-test: $(READY)
+test: $(READY) $(ORACLE)
 	$(BIN)/pytest
 
 lint: $(READY)
@@ -29,10 +31,24 @@ $(READY): requirements.lock setup.cfg pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
+# Makes nothing where there is no such Python: the test that needs it skips, or fails in CI.
+$(ORACLE): tests/oracle/requirements.lock
+	@rm -rf .venv-tfa
+	@for python in $(PYTHON) python3.11; do \
+	if $$python -c 'import platform, sys; sys.exit((*sys.version_info[:2], sys.platform, \
+	platform.machine()) != (3, 11, "linux", "x86_64"))' 2>/dev/null; then \
+	set -ex; $$python -m venv .venv-tfa; .venv-tfa/bin/pip install --quiet \
+	--disable-pip-version-check --require-hashes -r tests/oracle/requirements.lock; \
+	touch $(ORACLE); exit; fi; done; \
+	echo "no Python 3.11 on x86-64 Linux here: tensorflow-addons itself is not run"
+
 lock: $(READY)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 	--no-header --no-annotate --extra train --extra dev --constraint requirements.constraints \
 	--output-file requirements.lock setup.cfg
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	--generate-hashes --upgrade --no-header --no-annotate \
+	--output-file tests/oracle/requirements.lock tests/oracle/requirements.in
 
 clean:
-	rm -rf .venv demo build dist *.egg-info
+	rm -rf .venv .venv-tfa demo build dist *.egg-info

@@ -1,12 +1,12 @@
 """Write tfa_losses.npz: what the real tensorflow-addons says of random and degenerate batches.
 
-Run it by hand, as `python tests/oracle/tfa_losses.py`, in an environment of its own with Python
-3.11, tensorflow-cpu 2.15.1 and tensorflow-addons 0.23.0; tests/embedder/test_tfa_oracle.py
-compares with what it wrote.
+Run it as `python tests/oracle/tfa_losses.py [FILE]` with the Python of `.venv-tfa`, which `make
+test` makes; tests/embedder/test_tfa_oracle.py compares with what it wrote, and it with a new run.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +72,8 @@ def main() -> None:
                 value = loss(tf.constant(labels), x)
             out[f"{batch}|{name}|value"] = value.numpy()
             out[f"{batch}|{name}|gradient"] = tape.gradient(value, x).numpy()
-    np.savez_compressed(Path(__file__).with_suffix(".npz"), **out)
+    file = sys.argv[1] if len(sys.argv) > 1 else Path(__file__).with_suffix(".npz")
+    np.savez_compressed(file, **out)
 
 
 if __name__ == "__main__":
