@@ -1,7 +1,4 @@
-"""Losses on pairs, N-pairs and lifted structures, in `keras.ops`, as tensorflow-addons has them.
-
-See `embedder.losses` for the triplet losses and for what is said of all of them.
-"""
+"""Losses on pairs, N-pairs and lifted structures; see `embedder.losses` for what is said of all."""
 
 from __future__ import annotations
 
@@ -78,12 +75,16 @@ def lifted_struct_loss(labels: Any, embeddings: Any, margin: float = 1.0) -> Any
 
 @keras.saving.register_keras_serializable(package="embedder")
 class ContrastiveLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras publishes no types
-    """`contrastive_loss` for `model.compile(loss=...)`, averaged over the batch."""
+    """`contrastive_loss` for `model.compile(loss=...)`, reduced over the batch as Keras does."""
 
     def __init__(
-        self, margin: float = 1.0, name: str | None = "contrastive_loss", **kwargs: Any
+        self,
+        margin: float = 1.0,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "contrastive_loss",
+        **kwargs: Any,
     ) -> None:
-        super().__init__(name=name, **kwargs)
+        super().__init__(name=name, reduction=reduction, **kwargs)
         self.margin = margin
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
