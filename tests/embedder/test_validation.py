@@ -125,7 +125,7 @@ def problem(noise: float, items: int = 20) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def test_temperature_rises_with_the_noise():
-    fitted = [fit_temperature(*problem(noise), seed=0) for noise in (0.01, 0.3, 1.0, 30.0)]
+    fitted = [fit_temperature(*problem(noise), seed=0)[0] for noise in (0.01, 0.3, 1.0, 30.0)]
     assert fitted == sorted(fitted)
     assert fitted[0] == pytest.approx(0.005)
     assert fitted[1] < fitted[2] / 1.5
@@ -142,7 +142,10 @@ def test_temperature_has_nearly_the_least_log_loss(items: int, slack: float):
         return -np.log(shares[np.arange(200), truth] / shares.sum(axis=1)).mean()
 
     least = min(map(loss, np.geomspace(0.005, 1, 300)))
-    assert loss(fit_temperature(vectors, truth, centres, 0)) < least * slack
+    temperature, found = fit_temperature(vectors, truth, centres, 0)
+    assert loss(temperature) < least * slack
+    if items == 2:  # every draw is of the same two
+        assert found == pytest.approx(loss(temperature), rel=1e-4)
 
 
 def test_temperature_is_the_same_for_the_same_seed():
@@ -154,4 +157,6 @@ def test_temperature_is_the_same_for_the_same_seed():
 def test_temperature_without_anything_to_fit_it_to(photos: int, items: int):
     vectors, centres = np.ones((photos, 2), np.float32), np.ones((items, 2), np.float32)
     truth = np.zeros(photos, np.int64)
-    assert fit_temperature(vectors, truth, centres, 0) == DEFAULT_TEMPERATURE
+    temperature, loss = fit_temperature(vectors, truth, centres, 0)
+    assert temperature == DEFAULT_TEMPERATURE
+    assert np.isnan(loss)

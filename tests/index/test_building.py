@@ -8,6 +8,7 @@ import pytest
 
 from embedder import CatalogueError, Embedder, IndexBusyError, IndexFileError, read_catalogue
 from index import build_index
+from index.database import FORMAT_VERSION
 from index.store import Store
 
 
@@ -176,7 +177,7 @@ def test_other_files_are_never_written_over(folder, random_embedder, index, tmp_
     database.close()
     build(folder, random_embedder, index)
     newer = sqlite3.connect(index)
-    newer.execute("PRAGMA user_version = 2")
+    newer.execute(f"PRAGMA user_version = {FORMAT_VERSION + 1}")
     newer.commit()
     newer.close()
     (tmp_path / "thesis.txt").write_text("years of work")
