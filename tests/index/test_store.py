@@ -143,6 +143,22 @@ def test_newer_format_says_upgrade(path):
         Store.open(path)
 
 
+def test_older_format_says_build_again(path):
+    edit(path, f"PRAGMA user_version = {FORMAT_VERSION - 1}")
+    with pytest.raises(IndexFileError, match=r"expected format version 2, found 1.*build.*again"):
+        Store.open(path)
+
+
+def test_removing_an_item_removes_its_spread(path):
+    with Store.open(path, writable=True) as store:
+        for item_id in ("c", "a", "b"):
+            store.put_spread(item_id, item_id.encode())
+        store.remove(["a"])
+        store.commit()
+    with Store.open(path) as store:
+        assert list(store.spreads()) == [("b", b"b"), ("c", b"c")]
+
+
 def test_file_is_marked_as_an_index(path):
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
