@@ -1,7 +1,7 @@
 """The score space of an index: what is collected for it, how it is fitted, kept and read.
 
 How much photos differ within an item is kept for a sample of the items, so that what it takes does
-not grow with the index. The sample hangs on nothing but the ids, so an index that was brought up to
+not grow with the index. The sample hangs on the catalogue alone, so an index that was brought up to
 date, or whose build was interrupted, gets the score space of one that was built at once.
 """
 
@@ -102,9 +102,9 @@ def read_score_space(store: Store) -> ScoreSpace | None:
     return ScoreSpace(numbers[:dim], numbers[dim:].reshape(dim, dim))
 
 
-def _spread(item_id: str, content: object, dim: int) -> Spread | None:
+def _spread(item_id: str, content: bytes, dim: int) -> Spread | None:
     numbers = _numbers(item_id, content, dim + dim * (dim + 1) // 2, header=8)
-    if numbers is None or not isinstance(content, bytes):
+    if numbers is None:
         return None
     scatter = np.zeros((dim, dim))
     scatter[np.triu_indices(dim)] = numbers[dim:]
@@ -113,12 +113,14 @@ def _spread(item_id: str, content: object, dim: int) -> Spread | None:
 
 
 def _numbers(
-    item_id: str, content: object, count: int, header: int = 0
+    item_id: str, content: bytes | None, count: int, header: int = 0
 ) -> npt.NDArray[np.float32] | None:
-    """The numbers between a header and a checksum; None if damaged, and then of any type."""
-    if not isinstance(content, bytes) or len(content) != header + 4 * count + 4:
+    """The numbers between a header and a checksum; None if they are damaged."""
+    try:
+        whole = content is not None and _checksum(item_id, content[:-4]) == content[-4:]
+    except (TypeError, AttributeError):  # a damaged row can hold any type
         return None
-    if _checksum(item_id, content[:-4]) != content[-4:]:
+    if content is None or not whole or len(content) != header + 4 * count + 4:
         return None
     return np.frombuffer(content, dtype="<f4", offset=header, count=count)
 

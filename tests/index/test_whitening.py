@@ -218,6 +218,17 @@ def test_a_damaged_spread_is_collected_again(folder, embedder, index, content):
     assert kept(index) == expected
 
 
+def test_a_spread_whose_id_is_damaged_is_collected_again(folder, embedder, index):
+    build(folder, embedder, index)
+    expected = kept(index)
+    item_id, _ = expected[0][2]
+    edit(index, "UPDATE spreads SET item_id = ? WHERE item_id = ?", b"\xff", item_id)
+    assert build(folder, embedder, index).embedded == 6
+    spreads, space = kept(index)
+    assert [row for row in spreads if isinstance(row[0], str)] == expected[0]
+    assert space == expected[1]
+
+
 def test_spreads_swapped_between_items_are_damage(folder, embedder, index):
     build(folder, embedder, index)
     expected = kept(index)
