@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from embedder import Embedder, PhotoError, read_catalogue
 from embedder.model_files import Architecture
@@ -52,18 +53,30 @@ def measure(matcher: Matcher, val: Path, seed: int = 0) -> dict[str, float]:
     bad = [error for error in found if isinstance(error, PhotoError)]
     if bad:
         raise bad[0]
-    vectors = np.stack(found)
+    return measure_vectors(matcher, np.stack(found), truth, ids, seed)
+
+
+def measure_vectors(
+    matcher: Matcher,
+    vectors: npt.NDArray[np.float32],
+    truth: list[str],
+    ids: list[str],
+    seed: int = 0,
+) -> dict[str, float]:
+    """`measure` of vectors (photos, dim), of the items `truth`, among `ids`."""
     whole = matcher.match_vectors(vectors, ids, independent=True)
     figures = {
         f"top-1 of {len(ids)}": np.mean(
             [match.item_id == item for match, item in zip(whole, truth, strict=True)]
         )
     }
-    rows = {item: [at for at, name in enumerate(truth) if name == item] for item in ids}
+    rows: dict[str, list[int]] = {}
+    for at, item in enumerate(truth):
+        rows.setdefault(item, []).append(at)
     rng = np.random.default_rng(seed)
     right = {True: 0, False: 0}
     for _ in range(DRAWS):
-        chosen = [str(item) for item in rng.choice(ids, CANDIDATES, replace=False)]
+        chosen = [str(item) for item in rng.choice(list(rows), CANDIDATES, replace=False)]
         photos = np.array([rng.choice(rows[item]) for item in chosen])
         for independent in right:
             matches = matcher.match_vectors(vectors[photos], chosen, independent=independent)

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,23 @@ from embedder.photos import prepare
 
 SIZE = 160
 CLUSTERS, TRIES = 3, 20
+
+
+def frozen_features(paths: Sequence[Path], size: int, weights: Path) -> npt.NDArray[np.float32]:
+    """Unit-norm features (photos, 256) of MobileNet 0.25 as ImageNet left it."""
+    network = keras.applications.MobileNet(
+        alpha=0.25, include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg"
+    )
+    network.load_weights(weights)
+    parts = [
+        network.predict_on_batch(
+            np.stack([prepare(path, size) for path in paths[start : start + 64]]) / 127.5 - 1
+        )
+        for start in range(0, len(paths), 64)
+    ]
+    features = np.concatenate(parts).astype(np.float32)
+    unit: npt.NDArray[np.float32] = features / np.linalg.norm(features, axis=1, keepdims=True)
+    return unit
 
 
 def odd_ones(features: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
@@ -50,16 +69,14 @@ def main() -> None:
     data = Path(os.environ.get("EMBED_REAL_DATA", "../shared/data"))
     parser.add_argument("--data", type=Path, default=data)
     arguments = parser.parse_args()
-    network = keras.applications.MobileNet(
-        alpha=0.25, include_top=False, weights=None, input_shape=(SIZE, SIZE, 3), pooling="avg"
-    )
-    network.load_weights(arguments.data / "weights" / "mobilenet_2_5_224_tf_no_top.h5")
+    weights = arguments.data / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
+    catalogue = read_catalogue(arguments.data / "grocery" / "train")
+    paths = [path for photos in catalogue.items.values() for path in photos]
+    features = iter(frozen_features(paths, SIZE, weights))
     counts = {"train": 0, "val": 0}
-    for item, photos in read_catalogue(arguments.data / "grocery" / "train").items.items():
-        pixels = np.stack([prepare(path, SIZE) for path in photos]).astype(np.float32)
-        features = network.predict(pixels / 127.5 - 1, verbose=0)
-        features /= np.linalg.norm(features, axis=1, keepdims=True)
-        for path, odd in zip(photos, odd_ones(features), strict=True):
+    for item, photos in catalogue.items.items():
+        own = np.stack(list(islice(features, len(photos))))
+        for path, odd in zip(photos, odd_ones(own), strict=True):
             part = "val" if odd else "train"
             folder = arguments.out / part / item
             folder.mkdir(parents=True, exist_ok=True)

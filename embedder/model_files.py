@@ -10,7 +10,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from embedder.errors import ModelError
 
@@ -51,6 +51,8 @@ class ModelInfo:
         architecture: the network.
         temperature: divides the cosine in the softmax that gives a confidence; fitted on photos
             held out of training.
+        whitened_temperature: the same for cosines of whitened vectors (`embedder.score_space`),
+            where those were better on the photos held out; None where they were not.
         training: facts about the training, for people: items, photos, accuracy, versions ...
         sha256: of each of the other files of the folder, in hexadecimal.
     """
@@ -59,6 +61,7 @@ class ModelInfo:
     temperature: float
     training: dict[str, Any] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
+    whitened_temperature: float | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -150,14 +153,25 @@ def _info(document: dict[str, Any]) -> ModelInfo:
         value = getattr(architecture, name)
         _expect(type(value) is int and 1 <= value <= 4096, name, value)
     temperature = document["temperature"]
-    _expect(
-        type(temperature) in (int, float) and 1e-6 <= temperature <= 1e6, "temperature", temperature
-    )
+    _expect(_divides(temperature), "temperature", temperature)
+    whitened = document.get("whitened_temperature")  # models from before it have none
+    _expect(whitened is None or _divides(whitened), "whitened_temperature", whitened)
     sha256 = document["sha256"]
     for name in (LITERT, WEIGHTS):
         value = sha256[name]
         _expect(isinstance(value, str) and len(value) == 64, f"sha256 of {name}", value)
-    return ModelInfo(architecture, float(temperature), dict(document["training"]), dict(sha256))
+    return ModelInfo(
+        architecture,
+        float(temperature),
+        dict(document["training"]),
+        dict(sha256),
+        None if whitened is None else float(whitened),
+    )
+
+
+def _divides(temperature: object) -> bool:
+    is_number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
+    return is_number and 1e-6 <= cast(float, temperature) <= 1e6
 
 
 def _expect(holds: bool, name: str, found: object) -> None:

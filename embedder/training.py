@@ -252,12 +252,17 @@ def _report(run: _Run, accuracy: tuple[float, float], trained: float, best: bool
 
 def _finish(run: _Run, model: Path) -> ModelInfo:
     run.network.set_weights(run.best)
-    temperature = validation.DEFAULT_TEMPERATURE
+    temperature, whitened_temperature = validation.DEFAULT_TEMPERATURE, None
     accuracy: tuple[float | None, float | None] = (None, None)
+    whitened_accuracy = accuracy
     if run.held.any():
-        vectors, truth, centres = _validate(run, embedding_function(run.network))
-        temperature = validation.fit_temperature(vectors, truth, centres, run.options.seed)
+        plain, whitened = _judge(run)
+        temperature = plain.temperature
         accuracy = (round(run.progress.best_score[0], 4), round(run.progress.best_score[1], 4))
+        if whitened is not None:
+            whitened_accuracy = (round(whitened.candidate_accuracy, 4), round(whitened.top1, 4))
+            if whitened.better_than(plain):
+                whitened_temperature = whitened.temperature
     facts = {
         "items": len(run.cache.items),
         "photos": int((~run.held).sum()),
@@ -267,6 +272,8 @@ def _finish(run: _Run, model: Path) -> ModelInfo:
         "best_epoch": run.progress.best_epoch,
         "candidate_accuracy": accuracy[0],
         "top1": accuracy[1],
+        "whitened_candidate_accuracy": whitened_accuracy[0],
+        "whitened_top1": whitened_accuracy[1],
         "seconds": round(run.progress.seconds, 1),
         "options": asdict(replace(run.options, weights=_weights_name(run.options.weights))),
         "versions": {
@@ -276,8 +283,22 @@ def _finish(run: _Run, model: Path) -> ModelInfo:
         },
     }
     some = run.cache.pixels[:: max(1, len(run.cache.pixels) // 200)]
-    return save_model(
-        run.network, ModelInfo(run.options.architecture, temperature, facts), some, model
+    info = ModelInfo(
+        run.options.architecture, temperature, facts, whitened_temperature=whitened_temperature
+    )
+    return save_model(run.network, info, some, model)
+
+
+def _judge(run: _Run) -> tuple[validation.Judgement, validation.Judgement | None]:
+    embed, labels = embedding_function(run.network), run.cache.labels
+    gallery, queries = validation.gallery_and_queries(labels, run.held)
+    return validation.judge_spaces(
+        _embed_rows(run, embed, gallery),
+        labels[gallery],
+        _embed_rows(run, embed, queries),
+        labels[queries],
+        len(run.cache.items),
+        run.options.seed,
     )
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
+
+from embedder.score_space import fit_score_space, within_scatter
 
 Floats = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -100,7 +104,67 @@ def candidate_accuracy(rival_counts: Indices, items: int, candidates: int = CAND
     return float(wins.mean()) if len(wins) else float("nan")
 
 
-def fit_temperature(vectors: Floats, truth: Indices, centres: Floats, seed: int) -> float:
+@dataclass(frozen=True)
+class Judgement:
+    """How the held-out photos fare in one score space.
+
+    Attributes:
+        candidate_accuracy: right among `CANDIDATES`.
+        top1: right among all items.
+        temperature: the fitted one.
+        log_loss: of the confidences with it.
+    """
+
+    candidate_accuracy: float
+    top1: float
+    temperature: float
+    log_loss: float
+
+    def better_than(self, other: Judgement) -> bool:
+        """By candidate accuracy, then top-1, then log loss."""
+        return self._key() > other._key()
+
+    def _key(self) -> tuple[float, float, float]:
+        return self.candidate_accuracy, self.top1, -self.log_loss
+
+
+def judge(vectors: Floats, truth: Indices, centres: Floats, seed: int) -> Judgement:
+    """Judge held-out photos against centroids; takes what `fit_temperature` takes."""
+    counts = rivals(vectors, truth, centres)
+    return Judgement(
+        candidate_accuracy(counts, len(centres)),
+        float((counts == 0).mean()),
+        *fit_temperature(vectors, truth, centres, seed),
+    )
+
+
+def judge_spaces(
+    gallery: Floats, labels: Indices, queries: Floats, truth: Indices, items: int, seed: int
+) -> tuple[Judgement, Judgement | None]:
+    """Judge held-out photos by plain cosines, and by cosines of whitened vectors.
+
+    Args:
+        gallery: photos trained on (photos, dim): centroids and whitening are of these.
+        labels: (photos,), their items.
+        queries: photos held out (queries, dim).
+        truth: (queries,), their items.
+        items: how many there are.
+        seed: decides the candidate sets that temperatures are fitted on.
+
+    Returns:
+        Plain and whitened; None for the latter where there are too few photos to whiten.
+    """
+    centres = centroids(gallery, labels, items)
+    plain = judge(queries, truth, centres, seed)
+    space = fit_score_space(*within_scatter(gallery, labels), centres)
+    if space is None:
+        return plain, None
+    return plain, judge(space.project(queries), truth, space.project(centres), seed)
+
+
+def fit_temperature(
+    vectors: Floats, truth: Indices, centres: Floats, seed: int
+) -> tuple[float, float]:
     """The temperature whose softmax over random candidate sets has the least log loss.
 
     Guo et al. 2017, "On Calibration of Modern Neural Networks", with a grid instead of a gradient.
@@ -111,9 +175,12 @@ def fit_temperature(vectors: Floats, truth: Indices, centres: Floats, seed: int)
         truth: (photos,), the right rows of `centres`.
         centres: (items, dim), unit norm.
         seed: decides the candidate sets.
+
+    Returns:
+        The temperature, and the log loss with it: nats a photo, not a number without photos.
     """
     if len(vectors) == 0 or len(centres) < 2:
-        return DEFAULT_TEMPERATURE
+        return DEFAULT_TEMPERATURE, float("nan")
     rng = np.random.default_rng([seed, 1])
     draws = max(1, 2000 // len(vectors))
     rows = np.tile(np.arange(len(vectors)), draws)
@@ -126,4 +193,5 @@ def fit_temperature(vectors: Floats, truth: Indices, centres: Floats, seed: int)
     gaps = scores - scores[:, :1]
     grid = np.geomspace(0.005, 1.0, 80)
     losses = [np.log(np.exp(gaps / temperature).sum(axis=1)).mean() for temperature in grid]
-    return float(grid[int(np.argmin(losses))])
+    best = int(np.argmin(losses))
+    return float(grid[best]), float(losses[best])

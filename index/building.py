@@ -20,8 +20,10 @@ from embedder.errors import CatalogueError, IndexBusyError, IndexFileError, Phot
 from embedder.inference import Embedder, Vector
 from embedder.locking import only_process
 from embedder.photos import photo_name
+from index import whitening
+from index.database import is_damaged_index
 from index.statistics import RunningItem
-from index.store import IndexInfo, Item, Store, is_damaged_index
+from index.store import IndexInfo, Item, Store
 
 _SECONDS_BETWEEN_COMMITS = 2.0
 
@@ -60,6 +62,10 @@ def build_index(
 ) -> BuildReport:
     """Build an index, or bring one up to date: only items whose photo files changed are embedded.
 
+    With a model that asks for it, scores are whitened (`embedder.score_space`) where there are
+    photos enough. For that a few items that take the place of removed ones in a sample may be
+    embedded again.
+
     Args:
         catalogue: items and photos.
         embedder: the trained model.
@@ -95,10 +101,13 @@ def _build(
     unfinished = path.with_name(path.name + ".building")
     signatures = {item: _signature(catalogue, photos) for item, photos in catalogue.items.items()}
     with _open_unfinished(path, unfinished, catalogue, embedder) as store:
-        removed, changed = _plan(store, catalogue, signatures)
+        sample = frozenset[str]()
+        if embedder.info.whitened_temperature is not None:
+            sample = whitening.sample(catalogue.items)
+        removed, changed = _plan(store, catalogue, signatures, sample)
         paths = (photo for photos in changed.values() for photo in photos)
         results = embedder.embed(paths, jobs)
-        _embed_items(store, catalogue, changed, signatures, results, on_progress)
+        _embed_items(store, catalogue, changed, signatures, sample, results, on_progress)
         empty = tuple(sorted(catalogue.items.keys() - store.signatures().keys()))
         _refuse_empty(empty, skip_empty)
         report = BuildReport(
@@ -111,7 +120,7 @@ def _build(
         )
         if report.items == 0:
             raise CatalogueError(f"{catalogue.source}: no item has a readable photo")
-        store.write_info(replace(store.info, created=datetime.now(UTC).isoformat("T", "seconds")))
+        _finish(store, embedder.info.whitened_temperature)
     with unfinished.open("r+b") as file:
         os.fsync(file.fileno())
     unfinished.replace(path)
@@ -176,16 +185,18 @@ def _resume(unfinished: Path, info: IndexInfo) -> Store | None:
 
 
 def _plan(
-    store: Store, catalogue: Catalogue, signatures: dict[str, bytes]
+    store: Store, catalogue: Catalogue, signatures: dict[str, bytes], sample: frozenset[str]
 ) -> tuple[tuple[str, ...], dict[str, Photos]]:
     """Removes what is gone from the store; returns what that was, and the items to embed."""
     before = store.signatures()
+    spreads = {item for item, _ in whitening.whole_spreads(store)}
     changed = {
         item: photos
         for item, photos in catalogue.items.items()
-        if before.get(item) != signatures[item]
+        if before.get(item) != signatures[item] or (item in sample and item not in spreads)
     }
     removed = tuple(sorted(before.keys() - catalogue.items.keys()))
+    store.remove_spreads(spreads - sample)
     store.remove([*removed, *changed])
     return removed, changed
 
@@ -195,6 +206,7 @@ def _embed_items(
     catalogue: Catalogue,
     changed: dict[str, Photos],
     signatures: dict[str, bytes],
+    sample: frozenset[str],
     results: Iterator[Vector | PhotoError],
     on_progress: Callable[[int, int], None],
 ) -> None:
@@ -211,25 +223,27 @@ def _embed_items(
                 reference = reference or _shown(catalogue, photo)
             done += 1
             on_progress(done, total)
-        _keep(store, item, running, reference, signatures[item], bad)
+        if running.count:
+            centroid, dispersion = running.centroid(), running.dispersion()
+            row = Item(item, centroid, running.count, dispersion, reference, signatures[item])
+            store.put(row)
+            if item in sample:
+                whitening.put_spread(store, row, running)
+        store.put_unreadable(item, bad)
         if time.monotonic() - last_commit > _SECONDS_BETWEEN_COMMITS:
             store.commit()
             last_commit = time.monotonic()
     store.commit()
 
 
-def _keep(
-    store: Store,
-    item: str,
-    running: RunningItem,
-    reference: str,
-    signature: bytes,
-    bad: list[PhotoError],
-) -> None:
-    if running.count:
-        centroid, dispersion = running.centroid(), running.dispersion()
-        store.put(Item(item, centroid, running.count, dispersion, reference, signature))
-    store.put_unreadable(item, bad)
+def _finish(store: Store, whitened_temperature: float | None) -> None:
+    """Fits the score space, and says that the index is whole."""
+    info = replace(store.info, created=datetime.now(UTC).isoformat("T", "seconds"))
+    space = whitening.fit(store)
+    if space is not None and whitened_temperature is not None:
+        whitening.write_score_space(store, space)
+        info = replace(info, whitened=True, temperature=whitened_temperature)
+    store.write_info(info)
 
 
 def _signature(catalogue: Catalogue, photos: Photos) -> bytes:

@@ -14,9 +14,11 @@ import numpy.typing as npt
 
 from embedder import Embedder, ModelError, Photo, PhotoError
 from embedder.photos import photo_name
+from embedder.score_space import ScoreSpace
 from index.assignment import best_assignment
 from index.candidates import Candidates, check_candidates, unknown_ids_error
 from index.store import Store
+from index.whitening import read_score_space
 
 Floats = npt.NDArray[np.float32]
 
@@ -34,11 +36,11 @@ class Match:
         item_id: the candidate it was given; None if it got none or cannot be read.
         status: "matched"; "unsure" if the confidence is below one half; "unknown" if every
             candidate went to another photo; "unreadable".
-        score: cosine to the item's centroid, -1 to 1.
+        score: cosine to the item's centroid, -1 to 1; of whitened vectors if the index says so.
         confidence: softmax over the candidates of this photo's scores alone; it does not yet know
             that other photos take candidates away.
         runner_up: the best-scoring other candidate.
-        runner_up_score: its cosine.
+        runner_up_score: its score.
         margin: score less runner_up_score; negative where one-to-one matching gave the photo an
             item that is not its best by itself.
         reason: why a photo is unreadable.
@@ -126,6 +128,7 @@ class Matcher:
 
         Raises:
             CandidateError: there is no candidate, or the index does not have one.
+            IndexFileError: a row or the score space of the index is damaged.
             ModelError: the model is missing, damaged, or not the one of the index.
         """
         centroids, ids, pieces = self._centroids(candidates)
@@ -133,7 +136,7 @@ class Matcher:
         names = [photo_name(photo, position) for position, photo in enumerate(photos)]
         vectors = list(self.embedder.embed(photos, jobs))
         readable = [at for at, vector in enumerate(vectors) if not isinstance(vector, PhotoError)]
-        scores = np.array([vectors[at] for at in readable]).reshape(-1, centroids.shape[1])
+        embedded = np.array([vectors[at] for at in readable]).reshape(-1, centroids.shape[1])
         matches: list[Match] = [
             Match(name, None, "unreadable", reason=vector.reason)
             if isinstance(vector, PhotoError)
@@ -141,7 +144,11 @@ class Matcher:
             for name, vector in zip(names, vectors, strict=True)
         ]
         found = self._decide(
-            [names[at] for at in readable], scores @ centroids.T, ids, pieces, independent
+            [names[at] for at in readable],
+            self._scores(embedded, centroids),
+            ids,
+            pieces,
+            independent,
         )
         for at, match in zip(readable, found, strict=True):
             matches[at] = match
@@ -172,7 +179,7 @@ class Matcher:
         names = (
             list(names) if names is not None else [photo_name(b"", at) for at in range(len(unit))]
         )
-        return self._decide(names, unit @ centroids.T, ids, pieces, independent)
+        return self._decide(names, self._scores(unit, centroids), ids, pieces, independent)
 
     def close(self) -> None:
         """Close the index file."""
@@ -190,6 +197,17 @@ class Matcher:
         if unknown:
             raise unknown_ids_error(unknown, self.store)
         return centroids, list(checked), list(checked.values())
+
+    @cached_property
+    def _space(self) -> ScoreSpace | None:
+        return read_score_space(self.store)
+
+    def _scores(self, vectors: Floats, centroids: Floats) -> Floats:
+        """Cosines (photos, items) in the score space of the index."""
+        if self._space is not None:
+            vectors, centroids = self._space.project(vectors), self._space.project(centroids)
+        scores: Floats = np.clip(vectors @ centroids.T, -1, 1)
+        return scores
 
     def _decide(
         self,

@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+Exact = npt.NDArray[np.float64]
+
+# The products of so many vectors are summed at once: one by one they take ten times as long.
+_BATCH = 32
+
 
 class RunningItem:
-    """Count, mean direction and dispersion of a stream of vectors, in float64.
+    """Count, mean direction, dispersion and scatter of a stream of vectors, in float64.
 
     Attributes:
         count: vectors so far.
@@ -17,6 +22,8 @@ class RunningItem:
         self.count = 0
         self._sum = np.zeros(dim)
         self._squares = 0.0
+        self._products: Exact | float = 0.0
+        self._waiting: list[Exact] = []
 
     def add(self, vector: npt.NDArray[np.float32]) -> None:
         """Take in one vector (dim,)."""
@@ -24,6 +31,9 @@ class RunningItem:
         self.count += 1
         self._sum += exact
         self._squares += float(exact @ exact)
+        self._waiting.append(exact)
+        if len(self._waiting) == _BATCH:
+            self._add_products()
 
     def centroid(self) -> npt.NDArray[np.float32]:
         """The direction of the mean, float32 (dim,) of unit norm; zeros if the mean is zero."""
@@ -34,3 +44,15 @@ class RunningItem:
         """Mean squared distance of the vectors to their mean: E|v|^2 - |E v|^2."""
         mean = self._sum / self.count
         return max(0.0, self._squares / self.count - float(mean @ mean))
+
+    def scatter(self) -> Exact:
+        """Sum of the outer products of the deviations from the mean, (dim, dim)."""
+        self._add_products()
+        mean = self._sum / self.count
+        return self._products - np.outer(self._sum, mean)
+
+    def _add_products(self) -> None:
+        if self._waiting:
+            vectors = np.array(self._waiting)
+            self._products = self._products + vectors.T @ vectors
+            self._waiting.clear()

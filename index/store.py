@@ -11,18 +11,14 @@ import sqlite3
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from embedder.errors import IndexBusyError, IndexFileError, PhotoError
-
-FORMAT_VERSION = 1
-_WAIT_SECONDS = 5.0  # for another process to finish its commit
-APPLICATION_ID = 0x656D6264  # "embd": tells an index from any other SQLite file
+from embedder.errors import IndexFileError, PhotoError
+from index.database import APPLICATION_ID, FORMAT_VERSION, check_header, connect, sqlite_errors
 
 Vectors = npt.NDArray[np.float32]
 
@@ -39,6 +35,7 @@ CREATE TABLE items (
     checksum INTEGER NOT NULL
 );
 CREATE TABLE unreadable (item_id TEXT NOT NULL, photo TEXT NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE spreads (item_id TEXT PRIMARY KEY, content BLOB NOT NULL);
 CREATE INDEX unreadable_item ON unreadable (item_id);
 """
 
@@ -71,9 +68,10 @@ class IndexInfo:
     Attributes:
         fingerprint: of the model its vectors are of.
         dim: numbers in a vector.
-        temperature: divides the cosine in the softmax that gives a confidence.
+        temperature: divides the score in the softmax that gives a confidence.
         catalogue: where the photos were.
         created: time of the build, ISO 8601 in UTC; empty while it is being built.
+        whitened: whether scores are cosines in a score space that the index holds, not plain ones.
     """
 
     fingerprint: str
@@ -81,6 +79,7 @@ class IndexInfo:
     temperature: float
     catalogue: str
     created: str = ""
+    whitened: bool = False
 
 
 class Store:
@@ -109,8 +108,8 @@ class Store:
                 f"{path}: expected an index file, found none: "
                 "make one with 'embed build-index', or name one with --index"
             )
-        with _sqlite_errors(path):
-            connection = _connect(path, "rw" if writable else "ro")
+        with sqlite_errors(path):
+            connection = connect(path, "rw" if writable else "ro")
             try:
                 return cls(path, connection, _read_info(path, connection))
             except BaseException:
@@ -124,8 +123,8 @@ class Store:
         Raises:
             IndexFileError: it cannot be made.
         """
-        with _sqlite_errors(path):
-            connection = _connect(path, "rwc")
+        with sqlite_errors(path):
+            connection = connect(path, "rwc")
             try:
                 connection.executescript(_SCHEMA)
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -156,7 +155,7 @@ class Store:
 
     def ids(self) -> Iterator[str]:
         """All item ids, sorted."""
-        with _sqlite_errors(self.path):
+        with sqlite_errors(self.path):
             for (item_id,) in self._connection.execute("SELECT id FROM items ORDER BY id"):
                 yield item_id
 
@@ -164,7 +163,7 @@ class Store:
         """Ids next to a text in sorted order, at most `count` on each side."""
         after = "SELECT id FROM items WHERE id >= ? ORDER BY id LIMIT ?"
         before = "SELECT id FROM items WHERE id < ? ORDER BY id DESC LIMIT ?"
-        with _sqlite_errors(self.path):
+        with sqlite_errors(self.path):
             rows = [
                 *self._connection.execute(after, (item_id, count)),
                 *self._connection.execute(before, (item_id, count)),
@@ -173,13 +172,13 @@ class Store:
 
     def signatures(self) -> dict[str, bytes]:
         """Item id to signature, of all items."""
-        with _sqlite_errors(self.path):
+        with sqlite_errors(self.path):
             return dict(self._connection.execute("SELECT id, signature FROM items"))
 
     def unreadable(self) -> tuple[PhotoError, ...]:
         """The photos that could not be read when the index was built."""
         query = "SELECT photo, reason FROM unreadable ORDER BY photo"
-        with _sqlite_errors(self.path):
+        with sqlite_errors(self.path):
             return tuple(PhotoError(*row) for row in self._connection.execute(query))
 
     def centroids(self, ids: Iterable[str]) -> tuple[Vectors, list[str]]:
@@ -196,7 +195,7 @@ class Store:
         """
         vectors, unknown = [], []
         query = "SELECT id, centroid, photos, dispersion, checksum FROM items WHERE id = ?"
-        with _sqlite_errors(self.path):
+        with sqlite_errors(self.path):
             for item_id in ids:
                 row = self._connection.execute(query, (item_id,)).fetchone()
                 if row is None:
@@ -210,7 +209,7 @@ class Store:
         """Add an item; call `commit` to keep it."""
         centroid = item.centroid.astype("<f4").tobytes()
         values = (item.item_id, centroid, item.photos, item.dispersion)
-        with _sqlite_errors(self.path):
+        with sqlite_errors(self.path):
             self._connection.execute(
                 "INSERT INTO items (id, centroid, photos, dispersion, reference, signature, "
                 "checksum) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -219,7 +218,7 @@ class Store:
 
     def put_unreadable(self, item_id: str, photos: Iterable[PhotoError]) -> None:
         """Note photos of an item that could not be read."""
-        with _sqlite_errors(self.path):
+        with sqlite_errors(self.path):
             self._connection.executemany(
                 "INSERT INTO unreadable VALUES (?, ?, ?)",
                 [(item_id, error.photo, error.reason) for error in photos],
@@ -228,14 +227,48 @@ class Store:
     def remove(self, ids: Iterable[str]) -> None:
         """Remove items; call `commit` to keep that."""
         rows = [(item_id,) for item_id in ids]
-        with _sqlite_errors(self.path):
+        with sqlite_errors(self.path):
             self._connection.executemany("DELETE FROM items WHERE id = ?", rows)
             self._connection.executemany("DELETE FROM unreadable WHERE item_id = ?", rows)
+            self._connection.executemany("DELETE FROM spreads WHERE item_id = ?", rows)
+
+    def put_spread(self, item_id: str, content: bytes) -> None:
+        """Add what an item adds to the score space; `index.whitening` knows what that is."""
+        with sqlite_errors(self.path):
+            self._connection.execute("INSERT INTO spreads VALUES (?, ?)", (item_id, content))
+
+    def spreads(self) -> Iterator[tuple[str, bytes]]:
+        """What `put_spread` added, in the order of the ids; damaged ones can be of any type."""
+        with sqlite_errors(self.path):
+            yield from self._connection.execute(
+                "SELECT item_id, content FROM spreads ORDER BY item_id"
+            )
+
+    def remove_spreads(self, ids: Iterable[str]) -> None:
+        """Remove spreads of items; call `commit` to keep that."""
+        with sqlite_errors(self.path):
+            self._connection.executemany(
+                "DELETE FROM spreads WHERE item_id = ?", [(item_id,) for item_id in ids]
+            )
+
+    def put_score_space(self, content: bytes) -> None:
+        """Keep the score space; `index.whitening` knows what is in it."""
+        with sqlite_errors(self.path):
+            self._connection.execute(
+                "INSERT OR REPLACE INTO meta VALUES ('score_space', ?)", (content,)
+            )
+
+    def score_space(self) -> bytes | None:
+        """What `put_score_space` kept; a damaged one can be of any type."""
+        query = "SELECT value FROM meta WHERE key = 'score_space'"
+        with sqlite_errors(self.path):
+            row = self._connection.execute(query).fetchone()
+        return row[0] if row else None
 
     def write_info(self, info: IndexInfo) -> None:
         """Replace what the index says about itself, and commit."""
         rows = {name: str(value) for name, value in vars(info).items()}
-        with _sqlite_errors(self.path):
+        with sqlite_errors(self.path):
             self._connection.executemany(
                 "INSERT OR REPLACE INTO meta VALUES (?, ?)", list(rows.items())
             )
@@ -244,11 +277,11 @@ class Store:
 
     def commit(self) -> None:
         """Keep all changes since the last commit, whatever happens afterwards."""
-        with _sqlite_errors(self.path):
+        with sqlite_errors(self.path):
             self._connection.commit()
 
     def _one(self, query: str) -> int:
-        with _sqlite_errors(self.path):
+        with sqlite_errors(self.path):
             return int(self._connection.execute(query).fetchone()[0])
 
     def _checked_centroid(
@@ -268,41 +301,14 @@ class Store:
         return np.frombuffer(centroid, dtype="<f4")
 
 
-def is_damaged_index(path: Path) -> bool:
-    """Whether a file that does not open was an index of this version, by its first 100 bytes."""
-    with path.open("rb") as file:
-        header = file.read(100)
-    if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
-        return False
-    version, application = (int.from_bytes(header[at : at + 4], "big") for at in (60, 68))
-    return application == APPLICATION_ID and version <= FORMAT_VERSION
-
-
 def _checksum(item_id: str, centroid: bytes, photos: int, dispersion: float) -> int:
     return zlib.crc32(
         struct.pack("<qd", photos, dispersion), zlib.crc32(centroid + item_id.encode())
     )
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    uri = f"{path.absolute().as_uri()}?mode={mode}"
-    connection = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=_WAIT_SECONDS)
-    # A file from elsewhere may hold triggers, views and broken pages: trust none of them.
-    connection.execute("PRAGMA trusted_schema = OFF")
-    connection.execute("PRAGMA cell_size_check = ON")
-    return connection
-
-
 def _read_info(path: Path, connection: sqlite3.Connection) -> IndexInfo:
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if application != APPLICATION_ID:
-        raise IndexFileError(f"{path}: expected an index file, found another SQLite database")
-    if version > FORMAT_VERSION:
-        raise IndexFileError(
-            f"{path}: expected format version {FORMAT_VERSION}, found {version}: "
-            "written by a newer version of embed; upgrade it"
-        )
+    check_header(path, connection)
     meta = dict(connection.execute("SELECT key, value FROM meta"))
     try:
         return IndexInfo(
@@ -311,22 +317,7 @@ def _read_info(path: Path, connection: sqlite3.Connection) -> IndexInfo:
             float(meta["temperature"]),
             meta["catalogue"],
             meta["created"],
+            {"True": True, "False": False}[meta["whitened"]],
         )
     except (KeyError, ValueError, TypeError) as error:
         raise IndexFileError(f"{path}: damaged: its description is not whole ({error})") from error
-
-
-@contextmanager
-def _sqlite_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error):
-            raise IndexBusyError(
-                f"{path}: in use by another process: wait for it to end, then try again"
-            ) from error
-        raise IndexFileError(f"{path}: cannot be read or written: {error}") from error
-    except sqlite3.DatabaseError as error:
-        raise IndexFileError(
-            f"{path}: not an index file, or damaged ({error}): build the index again"
-        ) from error

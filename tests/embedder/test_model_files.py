@@ -27,6 +27,7 @@ INFO = ModelInfo(
     0.07,
     {"items": 3, "versions": {"embed": "0"}, "source": "Süß"},
     {LITERT: hashlib.sha256(CONTENT).hexdigest(), WEIGHTS: "0" * 64},
+    0.03,
 )
 
 
@@ -93,14 +94,22 @@ def test_a_missing_or_wrong_part_is_refused(model: Path, key: str, value: object
     refusal(lambda: read_model_info(model), model / MODEL_JSON)
 
 
+@pytest.mark.parametrize("key", ["temperature", "whitened_temperature"])
 @pytest.mark.parametrize(
-    "temperature", [0, -0.1, float("nan"), float("inf"), 10**400, True, "0.1", None]
+    "temperature", [0, -0.1, float("nan"), float("inf"), 10**400, True, "0.1", []]
 )
-def test_a_temperature_that_cannot_divide_is_refused(model: Path, temperature: object):
+def test_a_temperature_that_cannot_divide_is_refused(model: Path, key: str, temperature: object):
     document = json.loads((model / MODEL_JSON).read_text())
-    document["temperature"] = temperature
+    document[key] = temperature
     (model / MODEL_JSON).write_text(json.dumps(document))
-    assert "temperature" in refusal(lambda: read_model_info(model), model / MODEL_JSON)
+    assert key in refusal(lambda: read_model_info(model), model / MODEL_JSON)
+
+
+def test_a_model_from_before_whitening_is_not_whitened(model: Path):
+    document = json.loads((model / MODEL_JSON).read_text())
+    del document["whitened_temperature"]
+    (model / MODEL_JSON).write_text(json.dumps(document))
+    assert read_model_info(model) == replace(INFO, whitened_temperature=None)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +168,13 @@ def test_a_missing_file_is_named(model: Path):
 
 
 def test_fingerprint_changes_only_with_what_changes_embeddings():
-    same = replace(INFO, temperature=1.0, training={}, sha256={**INFO.sha256, WEIGHTS: "1" * 64})
+    same = replace(
+        INFO,
+        temperature=1.0,
+        whitened_temperature=None,
+        training={},
+        sha256={**INFO.sha256, WEIGHTS: "1" * 64},
+    )
     assert same.fingerprint == INFO.fingerprint
     others = [
         replace(INFO, sha256={**INFO.sha256, LITERT: "1" * 64}),

@@ -8,7 +8,7 @@ from embedder import Embedder, TrainingError, read_catalogue
 from embedder.model_files import Architecture, read_model_info
 from embedder.training import train, unfinished_folder
 from embedder.training_options import Listener, TrainingOptions
-from embedder.validation import DEFAULT_TEMPERATURE
+from embedder.validation import DEFAULT_TEMPERATURE, gallery_and_queries, hold_out
 
 OPTIONS = TrainingOptions(
     Architecture(size=32), epochs=3, items_per_batch=6, photos_per_item=4, seed=5
@@ -60,6 +60,8 @@ def test_loss_falls_and_held_out_photos_are_found(unbroken):
     assert facts["photos"] + facts["held_out_photos"] == 144
     assert facts["held_out_photos"] == 12
     assert facts["candidate_accuracy"] > 0.3  # one in ten by chance
+    assert facts["whitened_candidate_accuracy"] is None  # too few photos for 100 numbers
+    assert read_model_info(model).whitened_temperature is None
 
 
 def test_model_opens_and_the_unfinished_folder_is_gone(unbroken):
@@ -178,6 +180,31 @@ def test_items_with_one_photo_each_can_be_learned(catalogue, tmp_path):
     assert (facts["photos"], facts["held_out_photos"]) == (4, 0)
     assert (facts["candidate_accuracy"], facts["best_epoch"]) == (None, 2)
     assert info.temperature == DEFAULT_TEMPERATURE
+
+
+def test_whitening_is_chosen_on_held_out_photos(catalogue, tmp_path):
+    # 12 items with 8 photos to make centroids of: enough for 20 numbers, too few for 100.
+    options = replace(OPTIONS, architecture=Architecture(size=32, dim=20), epochs=2)
+    info = train(catalogue, tmp_path / "items.model", options)
+    facts = info.training
+    photos = [path for paths in catalogue.items.values() for path in paths]
+    vectors = np.stack(list(Embedder.open(tmp_path / "items.model").embed(photos)))
+    labels = np.repeat(np.arange(12), 12)
+    gallery, asked = gallery_and_queries(labels, hold_out(labels, options.seed))
+    means = np.stack([vectors[gallery][labels[gallery] == item].mean(axis=0) for item in range(12)])
+    covariance = np.cov((vectors[gallery] - means[labels[gallery]]).T)
+    shrunk = 0.8 * covariance + 0.2 * np.trace(covariance) / 20 * np.eye(20)
+    centres = means / np.linalg.norm(means, axis=1, keepdims=True)
+    middle, inverse = centres.mean(axis=0), np.linalg.inv(shrunk)
+    scores = (vectors[asked] - middle) @ inverse @ (centres - middle).T
+    scores /= np.sqrt(np.einsum("id,de,ie->i", centres - middle, inverse, centres - middle))
+    right = (scores.argmax(axis=1) == labels[asked]).mean()
+    assert facts["whitened_top1"] == pytest.approx(right, abs=1 / 12 + 1e-4)  # LiteRT may round
+    plain = (facts["candidate_accuracy"], facts["top1"])
+    whitened = (facts["whitened_candidate_accuracy"], facts["whitened_top1"])
+    if whitened != plain:
+        assert (info.whitened_temperature is not None) == (whitened > plain)
+    assert read_model_info(tmp_path / "items.model") == info
 
 
 def test_one_item_is_too_few(catalogue, tmp_path):

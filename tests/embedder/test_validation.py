@@ -8,11 +8,14 @@ import pytest
 from embedder.validation import (
     CANDIDATES,
     DEFAULT_TEMPERATURE,
+    Judgement,
     candidate_accuracy,
     centroids,
     fit_temperature,
     gallery_and_queries,
     hold_out,
+    judge,
+    judge_spaces,
     rivals,
 )
 
@@ -125,7 +128,7 @@ def problem(noise: float, items: int = 20) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def test_temperature_rises_with_the_noise():
-    fitted = [fit_temperature(*problem(noise), seed=0) for noise in (0.01, 0.3, 1.0, 30.0)]
+    fitted = [fit_temperature(*problem(noise), seed=0)[0] for noise in (0.01, 0.3, 1.0, 30.0)]
     assert fitted == sorted(fitted)
     assert fitted[0] == pytest.approx(0.005)
     assert fitted[1] < fitted[2] / 1.5
@@ -142,7 +145,10 @@ def test_temperature_has_nearly_the_least_log_loss(items: int, slack: float):
         return -np.log(shares[np.arange(200), truth] / shares.sum(axis=1)).mean()
 
     least = min(map(loss, np.geomspace(0.005, 1, 300)))
-    assert loss(fit_temperature(vectors, truth, centres, 0)) < least * slack
+    temperature, found = fit_temperature(vectors, truth, centres, 0)
+    assert loss(temperature) < least * slack
+    if items == 2:  # every draw is of the same two
+        assert found == pytest.approx(loss(temperature), rel=1e-4)
 
 
 def test_temperature_is_the_same_for_the_same_seed():
@@ -154,4 +160,50 @@ def test_temperature_is_the_same_for_the_same_seed():
 def test_temperature_without_anything_to_fit_it_to(photos: int, items: int):
     vectors, centres = np.ones((photos, 2), np.float32), np.ones((items, 2), np.float32)
     truth = np.zeros(photos, np.int64)
-    assert fit_temperature(vectors, truth, centres, 0) == DEFAULT_TEMPERATURE
+    temperature, loss = fit_temperature(vectors, truth, centres, 0)
+    assert temperature == DEFAULT_TEMPERATURE
+    assert np.isnan(loss)
+
+
+def test_a_judgement_is_the_three_figures_and_the_temperature():
+    vectors, truth, centres = problem(1.0)
+    found = judge(vectors, truth, centres, 0)
+    scores = vectors @ centres.T
+    assert found.candidate_accuracy == pytest.approx(
+        candidate_accuracy(rivals(vectors, truth, centres), 20)
+    )
+    assert found.top1 == pytest.approx((scores.argmax(axis=1) == truth).mean())
+    assert (found.temperature, found.log_loss) == fit_temperature(vectors, truth, centres, 0)
+
+
+def test_candidate_accuracy_comes_before_top1_and_that_before_the_log_loss():
+    order = [(0.5, 0.9, 0.1), (0.8, 0.1, 0.1), (0.8, 0.2, 3.0), (0.8, 0.2, 2.0), (0.9, 0.0, 9.0)]
+    judged = [Judgement(accuracy, top1, 0.1, loss) for accuracy, top1, loss in order]
+    for low, high in combinations(judged, 2):
+        assert high.better_than(low)
+        assert not low.better_than(high)
+    assert not judged[0].better_than(judged[0])
+
+
+def test_spaces_are_judged_by_photos_that_were_not_fitted_on():
+    rng = RNG(0)
+    centres = rng.normal(size=(40, 8))
+    labels = np.repeat(np.arange(40), 12)
+    vectors = centres[labels] + rng.normal(size=(480, 8)) * np.array([2.0] * 2 + [0.3] * 6)
+    vectors, held = unit(vectors), np.tile(np.arange(12) < 4, 40)
+    plain, whitened = judge_spaces(
+        vectors[~held], labels[~held], vectors[held], labels[held], 40, seed=0
+    )
+    assert plain == judge(
+        vectors[held], labels[held], centroids(vectors[~held], labels[~held], 40), 0
+    )
+    assert whitened is not None
+    assert whitened.better_than(plain)
+    assert whitened.top1 > plain.top1 + 0.05
+
+
+def test_too_few_photos_to_whiten():
+    vectors, truth, _ = problem(0.3)
+    plain, whitened = judge_spaces(vectors[:50], truth[:50], vectors[50:], truth[50:], 20, seed=0)
+    assert whitened is None
+    assert plain.top1 > 0

@@ -8,6 +8,7 @@ import pytest
 
 from embedder import CatalogueError, Embedder, IndexBusyError, IndexFileError, read_catalogue
 from index import build_index
+from index.database import FORMAT_VERSION
 from index.store import Store
 
 
@@ -169,6 +170,16 @@ def test_a_damaged_index_is_built_anew(folder, random_embedder, index):
     assert len(contents(index)) == 4
 
 
+def test_an_index_of_an_older_version_is_built_anew(folder, random_embedder, index):
+    build(folder, random_embedder, index)
+    database = sqlite3.connect(index)
+    database.execute(f"PRAGMA user_version = {FORMAT_VERSION - 1}")
+    database.commit()
+    database.close()
+    assert build(folder, random_embedder, index).embedded == 48
+    assert len(contents(index)) == 4
+
+
 def test_other_files_are_never_written_over(folder, random_embedder, index, tmp_path):
     database = sqlite3.connect(tmp_path / "other.db")
     database.execute("CREATE TABLE precious (id)")
@@ -176,7 +187,7 @@ def test_other_files_are_never_written_over(folder, random_embedder, index, tmp_
     database.close()
     build(folder, random_embedder, index)
     newer = sqlite3.connect(index)
-    newer.execute("PRAGMA user_version = 2")
+    newer.execute(f"PRAGMA user_version = {FORMAT_VERSION + 1}")
     newer.commit()
     newer.close()
     (tmp_path / "thesis.txt").write_text("years of work")

@@ -34,3 +34,18 @@ def test_dispersion_is_zero_for_equal_vectors_and_near_one_for_opposite_ones():
     assert same.dispersion() == pytest.approx(0, abs=1e-7)
     assert opposite.dispersion() == pytest.approx(1)
     assert np.isfinite(opposite.centroid()).all()
+
+
+@given(st.integers(2, 100), st.integers(0, 2**32 - 1))
+def test_scatter_is_that_of_numpy_and_asking_for_it_changes_nothing(count, seed):
+    vectors = unit(np.random.default_rng(seed), count)
+    running = RunningItem(7)
+    for number, vector in enumerate(vectors, 1):
+        running.add(vector)
+        if number in (1, 31, 32, 70):
+            before = vectors[:number].astype(np.float64)
+            expected = (before - before.mean(axis=0)).T @ (before - before.mean(axis=0))
+            np.testing.assert_allclose(running.scatter(), expected, atol=1e-12)
+    expected = np.cov(vectors.astype(np.float64).T) * (count - 1)
+    np.testing.assert_allclose(running.scatter(), expected, atol=1e-12)
+    assert np.trace(running.scatter()) / count == pytest.approx(running.dispersion(), abs=1e-12)

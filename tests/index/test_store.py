@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from embedder import IndexBusyError, IndexFileError, PhotoError
-from index.store import APPLICATION_ID, FORMAT_VERSION, IndexInfo, Item, Store
+from index.database import APPLICATION_ID, FORMAT_VERSION
+from index.store import IndexInfo, Item, Store
 
 DIM = 5
 INFO = IndexInfo("f" * 64, DIM, 0.25, "some/catalogue", "2026-01-01T00:00:00+00:00")
@@ -138,8 +139,24 @@ def test_truncated_file_is_refused_or_reads_right(path, tmp_path):
 
 def test_newer_format_says_upgrade(path):
     edit(path, f"PRAGMA user_version = {FORMAT_VERSION + 1}")
-    with pytest.raises(IndexFileError, match=r"found 2.*upgrade"):
+    with pytest.raises(IndexFileError, match=r"found 3.*upgrade"):
         Store.open(path)
+
+
+def test_older_format_says_build_again(path):
+    edit(path, f"PRAGMA user_version = {FORMAT_VERSION - 1}")
+    with pytest.raises(IndexFileError, match=r"expected format version 2, found 1.*build.*again"):
+        Store.open(path)
+
+
+def test_removing_an_item_removes_its_spread(path):
+    with Store.open(path, writable=True) as store:
+        for item_id in ("c", "a", "b"):
+            store.put_spread(item_id, item_id.encode())
+        store.remove(["a"])
+        store.commit()
+    with Store.open(path) as store:
+        assert list(store.spreads()) == [("b", b"b"), ("c", b"c")]
 
 
 def test_file_is_marked_as_an_index(path):
@@ -149,7 +166,7 @@ def test_file_is_marked_as_an_index(path):
 
 
 def test_a_reader_is_told_that_the_file_is_in_use(path, monkeypatch):
-    monkeypatch.setattr("index.store._WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("index.database._WAIT_SECONDS", 0.1)
     writer = sqlite3.connect(path, isolation_level=None)
     writer.execute("BEGIN EXCLUSIVE")
     with pytest.raises(IndexBusyError, match="in use by another process"):

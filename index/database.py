@@ -1,0 +1,76 @@
+"""The index as an SQLite file: opening it, telling it from other files, and what can go wrong."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from embedder.errors import IndexBusyError, IndexFileError
+
+FORMAT_VERSION = 2
+APPLICATION_ID = 0x656D6264  # "embd": tells an index from any other SQLite file
+_WAIT_SECONDS = 5.0  # for another process to finish its commit
+
+
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """Open a database file; `mode` is SQLite's: "ro", "rw" or "rwc"."""
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=_WAIT_SECONDS)
+    # A file from elsewhere may hold triggers, views and broken pages: trust none of them.
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    return connection
+
+
+def check_header(path: Path, connection: sqlite3.Connection) -> None:
+    """Refuse what is not an index of this version.
+
+    Raises:
+        IndexFileError: it is another database, or of a newer or an older version.
+    """
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application != APPLICATION_ID:
+        raise IndexFileError(f"{path}: expected an index file, found another SQLite database")
+    if version == FORMAT_VERSION:
+        return
+    advice = (
+        "written by a newer version of embed; upgrade it"
+        if version > FORMAT_VERSION
+        else "written by an older version of embed: build the index again"
+    )
+    raise IndexFileError(
+        f"{path}: expected format version {FORMAT_VERSION}, found {version}: {advice}"
+    )
+
+
+def is_damaged_index(path: Path) -> bool:
+    """Whether a file that does not open was an index of ours, by its first 100 bytes.
+
+    Not of a newer version: that one is whole, and for another program.
+    """
+    with path.open("rb") as file:
+        header = file.read(100)
+    if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
+        return False
+    version, application = (int.from_bytes(header[at : at + 4], "big") for at in (60, 68))
+    return application == APPLICATION_ID and version <= FORMAT_VERSION
+
+
+@contextmanager
+def sqlite_errors(path: Path) -> Iterator[None]:
+    """Turns SQLite's errors into `IndexFileError` and `IndexBusyError`."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise IndexBusyError(
+                f"{path}: in use by another process: wait for it to end, then try again"
+            ) from error
+        raise IndexFileError(f"{path}: cannot be read or written: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise IndexFileError(
+            f"{path}: not an index file, or damaged ({error}): build the index again"
+        ) from error

@@ -1,0 +1,129 @@
+"""The score space of an index: what is collected for it, how it is fitted, kept and read.
+
+How much photos differ within an item is kept for a sample of the items, so that what it takes does
+not grow with the index. The sample hangs on the catalogue alone, so an index that was brought up to
+date, or whose build was interrupted, gets the score space of one that was built at once.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from heapq import nsmallest
+
+import numpy as np
+import numpy.typing as npt
+
+from embedder.errors import IndexFileError
+from embedder.score_space import ScoreSpace, fit_score_space
+from index.statistics import RunningItem
+from index.store import Item, Store
+
+MOST_ITEMS = 1000  # in the sample: 20 kB each
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What one item of the sample adds to the score space.
+
+    Attributes:
+        photos: of the item.
+        centroid: float32 (dim,).
+        scatter: (dim, dim), sum of the outer products of the deviations from the mean.
+    """
+
+    photos: int
+    centroid: npt.NDArray[np.float32]
+    scatter: npt.NDArray[np.float64]
+
+
+def sample(photos: Mapping[str, Sequence[object]]) -> frozenset[str]:
+    """The items to collect spreads of: `MOST_ITEMS` of those with two photos or more.
+
+    Args:
+        photos: of each item, by its id. The ids with the smallest hashes are taken.
+    """
+    several = [item for item, found in photos.items() if len(found) > 1]
+    if len(several) <= MOST_ITEMS:
+        return frozenset(several)
+    return frozenset(nsmallest(MOST_ITEMS, several, lambda item: blake2b(item.encode()).digest()))
+
+
+def put_spread(store: Store, item: Item, running: RunningItem) -> None:
+    """Add the spread of an item; `Store.commit` keeps it."""
+    triangle = running.scatter()[np.triu_indices(store.info.dim)]
+    numbers = np.concatenate([item.centroid, triangle]).astype("<f4").tobytes()
+    content = struct.pack("<q", item.photos) + numbers
+    store.put_spread(item.item_id, content + _checksum(item.item_id, content))
+
+
+def whole_spreads(store: Store) -> Iterator[tuple[str, Spread]]:
+    """Item ids and spreads of a store, in the order of the ids; damaged ones are left out."""
+    for item_id, content in store.spreads():
+        spread = _spread(item_id, content, store.info.dim)
+        if spread is not None:
+            yield item_id, spread
+
+
+def fit(store: Store) -> ScoreSpace | None:
+    """The score space of the spreads in a store; None if there are too few photos for one."""
+    dim = store.info.dim
+    scatter, freedom, centroids = np.zeros((dim, dim)), 0, []
+    for _, spread in whole_spreads(store):
+        scatter += spread.scatter
+        freedom += spread.photos - 1
+        centroids.append(spread.centroid)
+    return fit_score_space(scatter, freedom, np.array(centroids, np.float32).reshape(-1, dim))
+
+
+def write_score_space(store: Store, space: ScoreSpace) -> None:
+    """Put a score space into a store; `Store.commit` keeps it."""
+    numbers = np.concatenate([space.centre, space.matrix.ravel()]).astype("<f4").tobytes()
+    store.put_score_space(numbers + _checksum("", numbers))
+
+
+def read_score_space(store: Store) -> ScoreSpace | None:
+    """The score space of a finished index; None if its scores are plain cosines.
+
+    Raises:
+        IndexFileError: it is damaged.
+    """
+    if not store.info.whitened:
+        return None
+    dim, content = store.info.dim, store.score_space()
+    numbers = _numbers("", content, dim + dim * dim)
+    if numbers is None:
+        raise IndexFileError(
+            f"{store.path}: its score space is damaged (checksum): build the index again"
+        )
+    return ScoreSpace(numbers[:dim], numbers[dim:].reshape(dim, dim))
+
+
+def _spread(item_id: str, content: bytes, dim: int) -> Spread | None:
+    numbers = _numbers(item_id, content, dim + dim * (dim + 1) // 2, header=8)
+    if numbers is None:
+        return None
+    scatter = np.zeros((dim, dim))
+    scatter[np.triu_indices(dim)] = numbers[dim:]
+    scatter += np.triu(scatter, 1).T
+    return Spread(struct.unpack("<q", content[:8])[0], numbers[:dim], scatter)
+
+
+def _numbers(
+    item_id: str, content: bytes | None, count: int, header: int = 0
+) -> npt.NDArray[np.float32] | None:
+    """The numbers between a header and a checksum; None if they are damaged."""
+    try:
+        whole = content is not None and _checksum(item_id, content[:-4]) == content[-4:]
+    except (TypeError, AttributeError):  # a damaged row can hold any type
+        return None
+    if content is None or not whole or len(content) != header + 4 * count + 4:
+        return None
+    return np.frombuffer(content, dtype="<f4", offset=header, count=count)
+
+
+def _checksum(item_id: str, content: bytes) -> bytes:
+    return struct.pack("<I", zlib.crc32(content, zlib.crc32(item_id.encode())))
