@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from embedder import Embedder, PhotoError, read_catalogue
+from embedder import Catalogue, Embedder, PhotoError, read_catalogue
 from embedder.model_files import Architecture
 from embedder.training import train
 from embedder.training_options import Augmentation, EpochReport, Listener, TrainingOptions
@@ -47,13 +47,16 @@ def measure(matcher: Matcher, val: Path, seed: int = 0) -> dict[str, float]:
     catalogue = read_catalogue(val)
     ids = list(catalogue.items)
     truth = [item for item, photos in catalogue.items.items() for _ in photos]
-    found = list(
-        matcher.embedder.embed(path for photos in catalogue.items.values() for path in photos)
-    )
+    return measure_vectors(matcher, embedded(matcher.embedder, catalogue), truth, ids, seed)
+
+
+def embedded(embedder: Embedder, catalogue: Catalogue) -> npt.NDArray[np.float32]:
+    """The vectors (photos, dim) of all photos of a catalogue; raises what is wrong with one."""
+    found = list(embedder.embed(catalogue.paths()))
     bad = [error for error in found if isinstance(error, PhotoError)]
     if bad:
         raise bad[0]
-    return measure_vectors(matcher, np.stack(found), truth, ids, seed)
+    return np.stack(found)
 
 
 def measure_vectors(

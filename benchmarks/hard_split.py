@@ -71,8 +71,7 @@ def main() -> None:
     arguments = parser.parse_args()
     weights = arguments.data / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
     catalogue = read_catalogue(arguments.data / "grocery" / "train")
-    paths = [path for photos in catalogue.items.values() for path in photos]
-    features = iter(frozen_features(paths, SIZE, weights))
+    features = iter(frozen_features(list(catalogue.paths()), SIZE, weights))
     counts = {"train": 0, "val": 0}
     for item, photos in catalogue.items.items():
         own = np.stack(list(islice(features, len(photos))))

@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
-from grocery import measure_vectors
+from grocery import embedded, measure_vectors
 from hard_split import frozen_features
 
 from embedder import Catalogue, Embedder, read_catalogue
@@ -52,13 +52,8 @@ class Photos:
     labels: Labels
 
 
-def paths_of(catalogue: Catalogue) -> list[Path]:
-    """All photos, item by item."""
-    return [path for photos in catalogue.items.values() for path in photos]
-
-
 def photos_of(catalogue: Catalogue, vectors: Floats) -> Photos:
-    """The vectors of `paths_of` with their items."""
+    """The vectors of all photos, item by item, with their items."""
     counts = [len(photos) for photos in catalogue.items.values()]
     return Photos(list(catalogue.items), vectors, np.repeat(np.arange(len(counts)), counts))
 
@@ -139,23 +134,18 @@ def table_of_sources(known: Photos, asked: Photos, held: npt.NDArray[np.bool_]) 
     averaged("new photos of other items", spaces)
 
 
-def embedded(model: Path, catalogue: Catalogue) -> Photos:
-    """All photos of a catalogue through a trained model."""
-    vectors = [found for found in Embedder.open(model).embed(paths_of(catalogue))]
-    return photos_of(catalogue, np.stack([v for v in vectors if isinstance(v, np.ndarray)]))
-
-
 def tables(
     name: str, parts: tuple[Catalogue, Catalogue], weights: Path, sizes: list[int], model: Path
 ) -> None:
     """All tables of a data set: frozen features at some sizes, then the trained model."""
     for size in sizes:
         known, asked = (
-            photos_of(part, frozen_features(paths_of(part), size, weights)) for part in parts
+            photos_of(part, frozen_features(list(part.paths()), size, weights)) for part in parts
         )
         table(f"{name}, frozen ImageNet features at {size} px", known, asked)
-    known, asked = (embedded(model, part) for part in parts)
-    info = Embedder.open(model).info
+    embedder = Embedder.open(model)
+    known, asked = (photos_of(part, embedded(embedder, part)) for part in parts)
+    info = embedder.info
     described = f"{info.architecture.backbone} trained at {info.architecture.size} px"
     table(f"{name}, {described}", known, asked)
     facts = info.training

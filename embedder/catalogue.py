@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import os
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from embedder.errors import CatalogueError
@@ -28,6 +30,10 @@ class Catalogue:
     def photo_count(self) -> int:
         """Photos over all items."""
         return sum(map(len, self.items.values()))
+
+    def paths(self) -> Iterator[Path]:
+        """All photos, item by item."""
+        return chain.from_iterable(self.items.values())
 
 
 def read_catalogue(source: str | os.PathLike[str]) -> Catalogue:

@@ -103,13 +103,12 @@ def _decode(
         except PhotoError as error:
             return error
 
-    paths = (path for photos in catalogue.items.values() for path in photos)
     unreadable: list[tuple[int, str, str]] = []
     (folder / _CONTENTS).unlink(missing_ok=True)
     (folder / _PIXELS).unlink(missing_ok=True)  # rather than change a file that may be mapped
     # Written, not mapped: a full disk is then an error here instead of a signal that kills.
     with (folder / _PIXELS).open("wb") as file:
-        for position, photo in enumerate(ordered_map(decode, paths)):
+        for position, photo in enumerate(ordered_map(decode, catalogue.paths())):
             if isinstance(photo, PhotoError):
                 unreadable.append((position, photo.photo, photo.reason))
             else:
