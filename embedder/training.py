@@ -203,23 +203,22 @@ def _embed_rows(run: _Run, embed: Any, rows: npt.NDArray[np.int64]) -> npt.NDArr
     return np.concatenate([np.asarray(embed(run.cache.pixels[batch])) for batch in batches])
 
 
-def _validate(
+def _gallery_and_queries(
     run: _Run, embed: Any
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+) -> tuple[validation.Floats, validation.Indices, validation.Floats, validation.Indices]:
+    """The vectors and items of photos to make centroids of, and of those to ask about."""
     labels = run.cache.labels
     gallery, queries = validation.gallery_and_queries(labels, run.held)
-    centres = validation.centroids(
-        _embed_rows(run, embed, gallery), labels[gallery], len(run.cache.items)
-    )
-    return _embed_rows(run, embed, queries), labels[queries], centres
+    vectors = _embed_rows(run, embed, gallery)
+    return vectors, labels[gallery], _embed_rows(run, embed, queries), labels[queries]
 
 
 def _accuracy(run: _Run, embed: Any) -> tuple[float, float]:
     if not run.held.any():
         return 0.0, 0.0
-    vectors, truth, centres = _validate(run, embed)
-    counts = validation.rivals(vectors, truth, centres)
-    return validation.candidate_accuracy(counts, len(centres)), float((counts == 0).mean())
+    gallery, labels, queries, truth = _gallery_and_queries(run, embed)
+    centres = validation.centroids(gallery, labels, len(run.cache.items))
+    return validation.accuracies(queries, truth, centres)
 
 
 def _save(run: _Run, folder: Path) -> None:
@@ -256,7 +255,8 @@ def _finish(run: _Run, model: Path) -> ModelInfo:
     accuracy: tuple[float | None, float | None] = (None, None)
     whitened_accuracy = accuracy
     if run.held.any():
-        plain, whitened = _judge(run)
+        vectors = _gallery_and_queries(run, embedding_function(run.network))
+        plain, whitened = validation.judge_spaces(*vectors, len(run.cache.items), run.options.seed)
         temperature = plain.temperature
         accuracy = (round(run.progress.best_score[0], 4), round(run.progress.best_score[1], 4))
         if whitened is not None:
@@ -287,19 +287,6 @@ def _finish(run: _Run, model: Path) -> ModelInfo:
         run.options.architecture, temperature, facts, whitened_temperature=whitened_temperature
     )
     return save_model(run.network, info, some, model)
-
-
-def _judge(run: _Run) -> tuple[validation.Judgement, validation.Judgement | None]:
-    embed, labels = embedding_function(run.network), run.cache.labels
-    gallery, queries = validation.gallery_and_queries(labels, run.held)
-    return validation.judge_spaces(
-        _embed_rows(run, embed, gallery),
-        labels[gallery],
-        _embed_rows(run, embed, queries),
-        labels[queries],
-        len(run.cache.items),
-        run.options.seed,
-    )
 
 
 def _weights_name(weights: str | None) -> str | None:

@@ -104,6 +104,18 @@ def candidate_accuracy(rival_counts: Indices, items: int, candidates: int = CAND
     return float(wins.mean()) if len(wins) else float("nan")
 
 
+def accuracies(vectors: Floats, truth: Indices, centres: Floats) -> tuple[float, float]:
+    """Shares of photos that are right among `CANDIDATES`, and among all items.
+
+    Args:
+        vectors: (photos, dim), unit norm.
+        truth: (photos,), the right rows of `centres`.
+        centres: (items, dim), unit norm.
+    """
+    counts = rivals(vectors, truth, centres)
+    return candidate_accuracy(counts, len(centres)), float((counts == 0).mean())
+
+
 @dataclass(frozen=True)
 class Judgement:
     """How the held-out photos fare in one score space.
@@ -130,11 +142,8 @@ class Judgement:
 
 def judge(vectors: Floats, truth: Indices, centres: Floats, seed: int) -> Judgement:
     """Judge held-out photos against centroids; takes what `fit_temperature` takes."""
-    counts = rivals(vectors, truth, centres)
     return Judgement(
-        candidate_accuracy(counts, len(centres)),
-        float((counts == 0).mean()),
-        *fit_temperature(vectors, truth, centres, seed),
+        *accuracies(vectors, truth, centres), *fit_temperature(vectors, truth, centres, seed)
     )
 
 
