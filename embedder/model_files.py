@@ -10,7 +10,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from embedder.errors import ModelError
 
@@ -169,9 +169,8 @@ def _info(document: dict[str, Any]) -> ModelInfo:
     )
 
 
-def _divides(temperature: object) -> bool:
-    is_number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
-    return is_number and 1e-6 <= cast(float, temperature) <= 1e6
+def _divides(temperature: Any) -> bool:
+    return type(temperature) in (int, float) and bool(1e-6 <= temperature <= 1e6)
 
 
 def _expect(holds: bool, name: str, found: object) -> None:

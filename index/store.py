@@ -230,14 +230,14 @@ class Store:
         with sqlite_errors(self.path):
             self._connection.executemany("DELETE FROM items WHERE id = ?", rows)
             self._connection.executemany("DELETE FROM unreadable WHERE item_id = ?", rows)
-            self._connection.executemany("DELETE FROM spreads WHERE item_id = ?", rows)
+        self.remove_spreads(item_id for (item_id,) in rows)
 
     def put_spread(self, item_id: str, content: bytes) -> None:
         """Add what an item adds to the score space; `index.whitening` knows what that is."""
         with sqlite_errors(self.path):
             self._connection.execute("INSERT INTO spreads VALUES (?, ?)", (item_id, content))
 
-    def spreads(self) -> Iterator[tuple[str, bytes]]:
+    def spreads(self) -> Iterator[tuple[object, object]]:
         """What `put_spread` added, in the order of the ids; damaged ones can be of any type."""
         with sqlite_errors(self.path):
             yield from self._connection.execute(
@@ -258,7 +258,7 @@ class Store:
                 "INSERT OR REPLACE INTO meta VALUES ('score_space', ?)", (content,)
             )
 
-    def score_space(self) -> bytes | None:
+    def score_space(self) -> object:
         """What `put_score_space` kept; a damaged one can be of any type."""
         query = "SELECT value FROM meta WHERE key = 'score_space'"
         with sqlite_errors(self.path):

@@ -63,8 +63,7 @@ def put_spread(store: Store, item: Item, running: RunningItem) -> None:
 def whole_spreads(store: Store) -> Iterator[tuple[str, Spread]]:
     """Item ids and spreads of a store, in the order of the ids; damaged ones are left out."""
     for item_id, content in store.spreads():
-        spread = _spread(item_id, content, store.info.dim)
-        if spread is not None:
+        if isinstance(item_id, str) and (spread := _spread(item_id, content, store.info.dim)):
             yield item_id, spread
 
 
@@ -102,9 +101,9 @@ def read_score_space(store: Store) -> ScoreSpace | None:
     return ScoreSpace(numbers[:dim], numbers[dim:].reshape(dim, dim))
 
 
-def _spread(item_id: str, content: bytes, dim: int) -> Spread | None:
+def _spread(item_id: str, content: object, dim: int) -> Spread | None:
     numbers = _numbers(item_id, content, dim + dim * (dim + 1) // 2, header=8)
-    if numbers is None:
+    if numbers is None or not isinstance(content, bytes):
         return None
     scatter = np.zeros((dim, dim))
     scatter[np.triu_indices(dim)] = numbers[dim:]
@@ -113,14 +112,12 @@ def _spread(item_id: str, content: bytes, dim: int) -> Spread | None:
 
 
 def _numbers(
-    item_id: str, content: bytes | None, count: int, header: int = 0
+    item_id: str, content: object, count: int, header: int = 0
 ) -> npt.NDArray[np.float32] | None:
-    """The numbers between a header and a checksum; None if they are damaged."""
-    try:
-        whole = content is not None and _checksum(item_id, content[:-4]) == content[-4:]
-    except (TypeError, AttributeError):  # a damaged row can hold any type
+    """The numbers between a header and a checksum; None if they are damaged, of whatever type."""
+    if not isinstance(content, bytes) or len(content) != header + 4 * count + 4:
         return None
-    if content is None or not whole or len(content) != header + 4 * count + 4:
+    if _checksum(item_id, content[:-4]) != content[-4:]:
         return None
     return np.frombuffer(content, dtype="<f4", offset=header, count=count)
 
