@@ -47,18 +47,27 @@ def catalogue(sample: Path) -> Catalogue:
 
 
 @pytest.fixture(scope="session")
-def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder with random weights at 32 px: quick, and good enough to compare vectors."""
+def save_random_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[ModelInfo, int], Path]:
+    """Write a model folder with random weights: quick, and good enough to compare vectors."""
     from embedder.backend import keras
     from embedder.export import save_model
     from embedder.networks import build_network
 
-    folder = tmp_path_factory.mktemp("random") / "items.model"
-    keras.utils.set_random_seed(0)
-    architecture = Architecture(size=32)
-    photos = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
-    save_model(build_network(architecture), ModelInfo(architecture, 0.1), photos, folder)
-    return folder
+    def save(info: ModelInfo, seed: int) -> Path:
+        folder = tmp_path_factory.mktemp("random") / "items.model"
+        keras.utils.set_random_seed(seed)
+        size = info.architecture.size
+        photos = np.random.default_rng(0).integers(0, 256, (4, size, size, 3), dtype=np.uint8)
+        save_model(build_network(info.architecture), info, photos, folder)
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def random_model(save_random_model: Callable[[ModelInfo, int], Path]) -> Path:
+    """A model folder with random weights at 32 px."""
+    return save_random_model(ModelInfo(Architecture(size=32), 0.1), 0)
 
 
 @pytest.fixture(scope="session")

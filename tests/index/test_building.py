@@ -13,17 +13,8 @@ from index.store import Store
 
 
 @pytest.fixture
-def folder(sample, tmp_path):
-    """A catalogue of four items that a test may change."""
-    root = tmp_path / "catalogue"
-    for item in sorted((sample / "catalogue").iterdir())[:4]:
-        shutil.copytree(item, root / item.name)
-    return root
-
-
-@pytest.fixture
-def index(tmp_path):
-    return tmp_path / "items.index"
+def folder(part_of_sample):
+    return part_of_sample(items=4, photos=12)
 
 
 def build(folder, embedder, index, **options):

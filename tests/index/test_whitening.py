@@ -19,19 +19,11 @@ PLAIN, WHITENED = 0.2, 0.4
 
 
 @pytest.fixture(scope="module")
-def embedder(tmp_path_factory):
+def embedder(save_random_model):
     """A model with random weights and 10 numbers a photo, that asks for whitening."""
-    from embedder.backend import keras
-    from embedder.export import save_model
-    from embedder.networks import build_network
-
-    keras.utils.set_random_seed(1)
     architecture = Architecture(size=32, dim=DIM)
-    photos = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     info = ModelInfo(architecture, PLAIN, whitened_temperature=WHITENED)
-    model = tmp_path_factory.mktemp("whitened") / "items.model"
-    save_model(build_network(architecture), info, photos, model)
-    return Embedder.open(model)
+    return Embedder.open(save_random_model(info, 1))
 
 
 @pytest.fixture
@@ -41,19 +33,8 @@ def plain_embedder(embedder):
 
 
 @pytest.fixture
-def folder(sample, tmp_path):
-    """A catalogue of six items with six photos that a test may change."""
-    root = tmp_path / "catalogue"
-    for item in sorted((sample / "catalogue").iterdir())[:6]:
-        (root / item.name).mkdir(parents=True)
-        for photo in sorted(item.iterdir())[:6]:
-            shutil.copy(photo, root / item.name)
-    return root
-
-
-@pytest.fixture
-def index(tmp_path):
-    return tmp_path / "items.index"
+def folder(part_of_sample):
+    return part_of_sample(items=6, photos=6)
 
 
 def build(folder, embedder, index, **options):
