@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from embedder import validation
 from embedder.backend import keras
+from embedder.backgrounds import load_pictures
 from embedder.catalogue import Catalogue
 from embedder.checkpoints import Progress, Stored, load_checkpoint, save_checkpoint
 from embedder.errors import TrainingError
@@ -115,11 +116,15 @@ def _train(
     catalogue: Catalogue, model: Path, folder: Path, options: TrainingOptions, listener: Listener
 ) -> ModelInfo:
     # What can be wrong with the request is found out before photos are decoded for hours.
-    settings = _settings(options, cache_key(catalogue, options.architecture.size))
+    size, masks = options.architecture.size, options.augmentation.background > 0
+    settings = _settings(options, cache_key(catalogue, size, masks))
+    given = load_pictures(Path(options.backgrounds), size) if options.backgrounds else None
     stored = load_checkpoint(folder, settings)
     keras.utils.set_random_seed(options.seed)
     network = build_network(options.architecture, None if stored else options.weights)
-    cache = open_cache(catalogue, options.architecture.size, folder, listener.decoded)
+    cache = open_cache(catalogue, size, folder, listener.decoded, masks)
+    if given is not None:
+        cache = replace(cache, pictures=given)
     if cache.unreadable:
         listener.unreadable(cache.unreadable)
     if len(cache.items) < 2:
@@ -268,7 +273,13 @@ def _finish(run: _Run, model: Path) -> ModelInfo:
         "candidate_accuracy": accuracy[0],
         "top1": accuracy[1],
         "seconds": round(run.progress.seconds, 1),
-        "options": asdict(replace(run.options, weights=_weights_name(run.options.weights))),
+        "options": asdict(
+            replace(
+                run.options,
+                weights=_file_name(run.options.weights),
+                backgrounds=_file_name(run.options.backgrounds),
+            )
+        ),
         "versions": {
             "embed": __version__,
             "keras": keras.__version__,
@@ -281,5 +292,5 @@ def _finish(run: _Run, model: Path) -> ModelInfo:
     )
 
 
-def _weights_name(weights: str | None) -> str | None:
-    return Path(weights).name if weights else None
+def _file_name(path: str | None) -> str | None:
+    return Path(path).name if path else None
