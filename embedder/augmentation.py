@@ -21,6 +21,9 @@ from embedder.training_options import Augmentation
 
 Floats = npt.NDArray[np.float64]
 
+NewBackground = tuple[Pixels, Image.Image]
+"""The mask of an item, uint8 (size, size), and the RGB picture of that size to put behind it."""
+
 _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
 
 _BLURRED = 0.25  # of the photos
@@ -125,8 +128,7 @@ def draw_colour(rng: np.random.Generator, count: int, options: Augmentation) -> 
 def change_photos(
     photos: Pixels,
     changes: Changes,
-    masks: Sequence[Pixels | None],
-    backgrounds: Sequence[Image.Image | None],
+    behind: Sequence[NewBackground | None],
 ) -> Pixels:
     """Apply drawn changes: uint8 (count, size, size, 3) -> the same.
 
@@ -136,14 +138,14 @@ def change_photos(
     Args:
         photos: as `prepare` makes them.
         changes: of `draw_changes`.
-        masks: uint8 (size, size) of the items to put before another background, None for others.
-        backgrounds: RGB of the photos' size, None likewise.
+        behind: for each photo the mask of its item and what to put behind it, or None.
     """
     changed = np.empty_like(photos)
     for row, photo in enumerate(photos):
         geometry = changes.geometry[row]
         image = _moved(Image.fromarray(photo), geometry, FILL)
-        if (mask := masks[row]) is not None and (background := backgrounds[row]) is not None:
+        if (new := behind[row]) is not None:
+            mask, background = new
             item = _moved(Image.fromarray(mask), geometry, 0)
             image = Image.composite(image, background, item)
         left, top, right, bottom = changes.cover[row].tolist()

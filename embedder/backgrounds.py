@@ -40,7 +40,7 @@ def prepare_masked(photo: Photo, size: int) -> tuple[Pixels, Mask | None]:
     """
     with opened(photo, size) as image:
         small = scaled(flat(image), size)
-        mask = foreground_mask(scaled(image, size))
+        mask = foreground_mask(small if image.mode == "RGB" else scaled(image, size))
         pixels = np.asarray(pad(small, size, FILL))
     return pixels, None if mask is None else np.asarray(pad(Image.fromarray(mask), size, 0))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -117,8 +118,11 @@ def _train(
 ) -> ModelInfo:
     # What can be wrong with the request is found out before photos are decoded for hours.
     size, masks = options.architecture.size, options.augmentation.background > 0
-    settings = _settings(options, cache_key(catalogue, size, masks))
-    given = load_pictures(Path(options.backgrounds), size) if options.backgrounds else None
+    photos, given = cache_key(catalogue, size, masks), None
+    if options.backgrounds:
+        given = load_pictures(Path(options.backgrounds), size)
+        photos += hashlib.sha256(given.tobytes()).hexdigest()
+    settings = _settings(options, photos)
     stored = load_checkpoint(folder, settings)
     keras.utils.set_random_seed(options.seed)
     network = build_network(options.architecture, None if stored else options.weights)

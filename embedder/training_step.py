@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from embedder.augmentation import change_photos, draw_changes
+from embedder.augmentation import NewBackground, change_photos, draw_changes
 from embedder.backgrounds import draw_background, evenly
 from embedder.losses import triplet_hard_loss
 from embedder.photo_cache import PhotoCache
@@ -50,20 +50,15 @@ def batches(
         steps,
         [options.seed, epoch, 2],
     )
+    # Apart from the others, for backgrounds to leave them as they are.
+    generator = np.random.default_rng([options.seed, epoch, 3])
     pictures = _pictures(options, cache, usable)
     for positions in chosen:
         rows = usable[positions]
         size = options.architecture.size
         changes = draw_changes(rng, len(rows), size, options.augmentation)
-        replaced = (cache.mask_rows[rows] >= 0) & (
-            rng.random(len(rows)) < options.augmentation.background
-        )
-        masks = [
-            cache.masks[cache.mask_rows[row]] if new else None
-            for row, new in zip(rows, replaced, strict=True)
-        ]
-        behind = [draw_background(rng, size, pictures) if new else None for new in replaced]
-        photos = change_photos(cache.pixels[rows], changes, masks, behind)
+        behind = _behind(generator, cache, rows, options, pictures)
+        photos = change_photos(cache.pixels[rows], changes, behind)
         yield photos, cache.labels[rows]
 
 
@@ -73,6 +68,22 @@ def _pictures(options: TrainingOptions, cache: PhotoCache, usable: npt.NDArray[n
         return cache.pictures
     natural = usable[cache.mask_rows[usable] < 0]
     return cache.pixels[natural[evenly(len(natural))]]
+
+
+def _behind(
+    rng: np.random.Generator,
+    cache: PhotoCache,
+    rows: npt.NDArray[np.int64],
+    options: TrainingOptions,
+    pictures: Pixels,
+) -> list[NewBackground | None]:
+    size, share = options.architecture.size, options.augmentation.background
+    behind: list[NewBackground | None] = []
+    for mask, chance in zip(cache.mask_rows[rows], rng.random(len(rows)), strict=True):
+        replaced = mask >= 0 and chance < share
+        new = (cache.masks[mask], draw_background(rng, size, pictures)) if replaced else None
+        behind.append(new)
+    return behind
 
 
 def training_step(network: Any, optimizer: Any, margin: float | None) -> Any:
