@@ -41,7 +41,7 @@ class Augmentation:
     contrast: float = 0.25
     saturation: float = 0.3
     tint: float = 0.08
-    perspective: float = 0.0
+    perspective: float = 0.1
     cover: float = 0.0
     blur: float = 0.0
     jpeg: int = 0
