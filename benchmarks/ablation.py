@@ -27,7 +27,7 @@ from embedder.training import train
 from embedder.training_options import Augmentation, TrainingOptions
 from index import Matcher, build_index
 
-BASIC = Augmentation(flip=False, perspective=0.0, cover=0.0, blur=0.0, jpeg=0)
+BASIC = Augmentation(flip=False, perspective=0.0, cover=0.0, blur=0.0, jpeg=0, background=0.0)
 ADDED = {"flip": True, "perspective": 0.1, "cover": 0.2, "blur": 0.01, "jpeg": 30}
 COLOURS = ("brightness", "contrast", "saturation", "tint")
 GEOMETRY = ("rotation", "zoom", "stretch", "shift")

@@ -103,7 +103,7 @@ def main() -> None:
 
     both = queries + pictures
     report("frozen ImageNet features", frozen_features(weights, arguments.size, both))
-    for name, share in (("without", 0.0), ("with", Augmentation().background or 0.5)):
+    for name, share in (("without", 0.0), ("with", 0.5)):
         options = TrainingOptions(
             architecture=Architecture("MobileNet", 0.25, arguments.size),
             weights=str(weights),

@@ -43,8 +43,7 @@ from cli.training_progress import training_progress
     "--backgrounds",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Photos to put behind items shown on a plain or transparent background; without it, other "
-    "photos of the catalogue and generated pictures.",
+    help="Photos to put behind items shown on a plain or transparent background, half of the time.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--replace", is_flag=True, help="Start anew: replace a model that is there.")
@@ -83,7 +82,7 @@ def train(
         weights=None if weights == "none" else weights,
         epochs=epochs,
         seed=seed,
-        augmentation=Augmentation(flip=flip),
+        augmentation=Augmentation(flip=flip, background=0.5 if backgrounds else 0.0),
         backgrounds=None if backgrounds is None else str(backgrounds),
     )
     with training_progress() as listener:

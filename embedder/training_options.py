@@ -45,7 +45,7 @@ class Augmentation:
     cover: float = 0.0
     blur: float = 0.0
     jpeg: int = 0
-    background: float = 0.5
+    background: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class TrainingOptions:
         margin: of the triplet loss; None for the soft margin.
         seed: decides everything random.
         augmentation: how much photos vary.
-        backgrounds: a folder of photos to put behind items; None for other photos of the catalogue
-            and generated pictures.
+        backgrounds: a folder of photos to put behind items, as far as `augmentation.background`
+            says; None for other photos of the catalogue and generated pictures.
     """
 
     architecture: Architecture = field(default_factory=Architecture)

@@ -117,7 +117,8 @@ def test_other_options_do_not_go_on_with_an_unfinished_training(catalogue, tmp_p
 
 def test_other_backgrounds_do_not_go_on_with_an_unfinished_training(catalogue, tmp_path):
     model, folder = tmp_path / "items.model", tmp_path / "behind"
-    options = replace(OPTIONS, epochs=2, backgrounds=str(folder))
+    variation = replace(OPTIONS.augmentation, background=1.0)
+    options = replace(OPTIONS, epochs=2, augmentation=variation, backgrounds=str(folder))
     with pytest.raises(TrainingError, match="expected a folder of photos for backgrounds"):
         train(catalogue, model, options)
     folder.mkdir()
