@@ -39,6 +39,12 @@ from cli.training_progress import training_progress
     show_default=True,
     help="Also learn from mirrored photos: helps where no item is the mirror image of another.",
 )
+@click.option(
+    "--backgrounds",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Photos to put behind items shown on a plain or transparent background, half of the time.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--replace", is_flag=True, help="Start anew: replace a model that is there.")
 def train(
@@ -50,6 +56,7 @@ def train(
     size: int,
     epochs: int,
     flip: bool,
+    backgrounds: Path | None,
     seed: int,
     replace: bool,
 ) -> None:
@@ -75,7 +82,8 @@ def train(
         weights=None if weights == "none" else weights,
         epochs=epochs,
         seed=seed,
-        augmentation=Augmentation(flip=flip),
+        augmentation=Augmentation(flip=flip, background=0.5 if backgrounds else 0.0),
+        backgrounds=None if backgrounds is None else str(backgrounds),
     )
     with training_progress() as listener:
         info = train_model(read_catalogue(catalogue), model, options, listener, replace)

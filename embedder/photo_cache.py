@@ -1,4 +1,4 @@
-"""Training photos, decoded once into a memory-mapped file."""
+"""Training photos, decoded once into memory-mapped files."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from embedder.backgrounds import Mask, prepare_masked
 from embedder.catalogue import Catalogue, photo_state
 from embedder.errors import PhotoError, TrainingError
 from embedder.parallel import ordered_map
 from embedder.photos import Pixels, prepare
 
 _PIXELS = "photos.u8"
+_MASKS = "masks.u8"
 _CONTENTS = "photos.json"
 
 
@@ -31,6 +34,10 @@ class PhotoCache:
         items: the ids of the items with a readable photo.
         unreadable: what could not be read, and why.
         key: changes when any photo or the size does.
+        masks: uint8 (photos found on a plain or transparent background, size, size), 0 behind the
+            item to 255; none unless asked for.
+        mask_rows: int64 (photos,), the row of each photo in `masks`; -1 for one without.
+        pictures: uint8 (pictures, side, side, 3) to put behind items; empty for other photos.
     """
 
     pixels: Pixels
@@ -38,6 +45,9 @@ class PhotoCache:
     items: tuple[str, ...]
     unreadable: tuple[PhotoError, ...]
     key: str
+    masks: Mask
+    mask_rows: npt.NDArray[np.int64]
+    pictures: Pixels = field(default_factory=lambda: np.zeros((0, 1, 1, 3), np.uint8))
 
 
 def open_cache(
@@ -45,6 +55,7 @@ def open_cache(
     size: int,
     folder: Path,
     on_decoded: Callable[[int, int], None] = lambda done, total: None,
+    masks: bool = False,
 ) -> PhotoCache:
     """Decode a catalogue into `folder`, or take what an earlier call left there if it still fits.
 
@@ -53,32 +64,33 @@ def open_cache(
         size: side of the prepared photos.
         folder: where the cache lies; made if needed.
         on_decoded: called with (photos done, photos in all).
+        masks: whether to look for plain and transparent backgrounds.
 
     Raises:
         TrainingError: the cache cannot be written, for instance because the disk is full.
     """
-    key = cache_key(catalogue, size)
+    key = cache_key(catalogue, size, masks)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         contents = _read_contents(folder / _CONTENTS)
         if contents.get("key") != key or not _is_whole(catalogue, size, folder, contents):
-            contents = {"key": key, "unreadable": _decode(catalogue, size, folder, on_decoded)}
+            contents = {"key": key, **_decode(catalogue, size, folder, on_decoded, masks)}
             (folder / _CONTENTS).write_text(json.dumps(contents), encoding="utf-8")
     except OSError as error:
         raise TrainingError(f"{folder}: cannot keep decoded photos: {error.strerror}") from error
-    return _map(catalogue, size, folder, contents["unreadable"], key)
+    return _map(catalogue, size, folder, contents)
 
 
-def cache_key(catalogue: Catalogue, size: int) -> str:
-    """A text that changes when any photo, or the size, does."""
-    digest = hashlib.sha256(f"{size}\n".encode())
+def cache_key(catalogue: Catalogue, size: int, masks: bool = False) -> str:
+    """A text that changes when any photo, the size, or what is kept does."""
+    digest = hashlib.sha256(f"{size} {masks}\n".encode())
     for item, photos in catalogue.items.items():
         for path in photos:
             digest.update(f"{item!r} {os.fspath(path)!r} {photo_state(path)}\n".encode())
     return digest.hexdigest()
 
 
-def _read_contents(path: Path) -> dict[str, object]:
+def _read_contents(path: Path) -> dict[str, Any]:
     try:
         contents = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -86,47 +98,65 @@ def _read_contents(path: Path) -> dict[str, object]:
     return contents if isinstance(contents, dict) else {}
 
 
-def _is_whole(catalogue: Catalogue, size: int, folder: Path, contents: dict[str, object]) -> bool:
-    unreadable = contents.get("unreadable")
-    if not isinstance(unreadable, list) or not (folder / _PIXELS).is_file():
+def _is_whole(catalogue: Catalogue, size: int, folder: Path, contents: dict[str, Any]) -> bool:
+    unreadable, masked = contents.get("unreadable"), contents.get("masked")
+    if not isinstance(unreadable, list) or not isinstance(masked, list):
         return False
     readable = catalogue.photo_count - len(unreadable)
-    return (folder / _PIXELS).stat().st_size == readable * size * size * 3
+    lengths = {_PIXELS: readable * size * size * 3, _MASKS: len(masked) * size * size}
+    return all(
+        (folder / name).is_file() and (folder / name).stat().st_size == length
+        for name, length in lengths.items()
+    )
 
 
 def _decode(
-    catalogue: Catalogue, size: int, folder: Path, on_decoded: Callable[[int, int], None]
-) -> list[tuple[int, str, str]]:
-    def decode(path: Path) -> Pixels | PhotoError:
+    catalogue: Catalogue,
+    size: int,
+    folder: Path,
+    on_decoded: Callable[[int, int], None],
+    masks: bool,
+) -> dict[str, list[Any]]:
+    def decode(path: Path) -> tuple[Pixels, Mask | None] | PhotoError:
         try:
-            return prepare(path, size)
+            return prepare_masked(path, size) if masks else (prepare(path, size), None)
         except PhotoError as error:
             return error
 
     unreadable: list[tuple[int, str, str]] = []
-    (folder / _CONTENTS).unlink(missing_ok=True)
-    (folder / _PIXELS).unlink(missing_ok=True)  # rather than change a file that may be mapped
+    masked: list[int] = []  # positions among the readable photos
+    for name in (_CONTENTS, _PIXELS, _MASKS):  # rather than change a file that may be mapped
+        (folder / name).unlink(missing_ok=True)
     # Written, not mapped: a full disk is then an error here instead of a signal that kills.
-    with (folder / _PIXELS).open("wb") as file:
+    with (folder / _PIXELS).open("wb") as pixels, (folder / _MASKS).open("wb") as covers:
         for position, photo in enumerate(ordered_map(decode, catalogue.paths())):
             if isinstance(photo, PhotoError):
                 unreadable.append((position, photo.photo, photo.reason))
             else:
-                file.write(photo.tobytes())
+                pixels.write(photo[0].tobytes())
+                if photo[1] is not None:
+                    covers.write(photo[1].tobytes())
+                    masked.append(position - len(unreadable))
             on_decoded(position + 1, catalogue.photo_count)
-    return unreadable
+    return {"unreadable": unreadable, "masked": masked}
 
 
-def _map(catalogue: Catalogue, size: int, folder: Path, unreadable: object, key: str) -> PhotoCache:
-    errors = {int(at): PhotoError(name, why) for at, name, why in unreadable}  # type: ignore[attr-defined]
+def _map(catalogue: Catalogue, size: int, folder: Path, contents: dict[str, Any]) -> PhotoCache:
+    errors = {int(at): PhotoError(name, why) for at, name, why in contents["unreadable"]}
     owners = [item for item, photos in catalogue.items.items() for _ in photos]
     readable = [item for at, item in enumerate(owners) if at not in errors]
     items = tuple(dict.fromkeys(readable))
     numbers = {item: number for number, item in enumerate(items)}
     labels = np.array([numbers[item] for item in readable], dtype=np.int64)
-    shape = (len(readable), size, size, 3)
-    if not readable:
-        pixels: Pixels = np.zeros(shape, dtype=np.uint8)
-    else:
-        pixels = np.memmap(folder / _PIXELS, np.uint8, "r", shape=shape)
-    return PhotoCache(pixels, labels, items, tuple(errors.values()), key)
+    mask_rows = np.full(len(readable), -1, dtype=np.int64)
+    mask_rows[np.array(contents["masked"], dtype=np.int64)] = range(len(contents["masked"]))
+    pixels = _mapped(folder / _PIXELS, (len(readable), size, size, 3))
+    masks = _mapped(folder / _MASKS, (len(contents["masked"]), size, size))
+    unreadable = tuple(errors.values())
+    return PhotoCache(pixels, labels, items, unreadable, contents["key"], masks, mask_rows)
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> Pixels:
+    if not shape[0]:  # an empty file cannot be mapped
+        return np.zeros(shape, dtype=np.uint8)
+    return np.memmap(path, np.uint8, "r", shape=shape)

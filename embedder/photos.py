@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -58,14 +60,57 @@ def prepare(photo: Photo, size: int, name: str | None = None) -> Pixels:
     Raises:
         PhotoError: it cannot be decoded, or has more than `MAX_DECODED_PIXELS`.
     """
+    with opened(photo, size, name) as image:
+        return np.asarray(pad(scaled(flat(image), size), size, FILL))
+
+
+@contextmanager
+def opened(photo: Photo, size: int, name: str | None = None) -> Iterator[Image.Image]:
+    """A photo as an upright PIL image, RGB or (where pixels are transparent) RGBA.
+
+    Args:
+        photo: in any of the forms of `Photo`.
+        size: JPEGs are decoded no larger than this needs.
+        name: what messages call the photo.
+
+    Raises:
+        PhotoError: it cannot be read, or what was done with it raised something.
+    """
     label = name or photo_name(photo)
     try:
         with _open(photo) as image:
-            return _fit(_upright_rgb(image, size), size)
+            yield _upright(image, size)
     except PhotoError as error:
         raise PhotoError(label, error.reason) from None
     except Exception as error:  # image decoders raise whatever they like on damaged files
         raise PhotoError(label, _reason(error)) from error
+
+
+def flat(image: Image.Image) -> Image.Image:
+    """An RGB or RGBA image as RGB: `FILL` lies behind what is transparent."""
+    if image.mode == "RGB":
+        return image
+    behind = Image.new("RGBA", image.size, FILL)
+    return Image.alpha_composite(behind, image).convert("RGB")
+
+
+def scaled(image: Image.Image, size: int) -> Image.Image:
+    """An image made smaller or larger, so that its longer side is `size`."""
+    scale = size / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    if image.size == (width, height):
+        return image
+    return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
+def pad(image: Image.Image, size: int, fill: int | tuple[int, ...]) -> Image.Image:
+    """An image in the middle of a square of `size` that is `fill` elsewhere."""
+    if image.size == (size, size):
+        return image
+    width, height = image.size
+    square = Image.new(image.mode, (size, size), fill)
+    square.paste(image, ((size - width) // 2, (size - height) // 2))
+    return square
 
 
 def list_photos(folder: Path) -> list[Path]:
@@ -93,7 +138,7 @@ def _open(photo: Photo) -> Image.Image:
     return Image.open(path)
 
 
-def _upright_rgb(image: Image.Image, size: int) -> Image.Image:
+def _upright(image: Image.Image, size: int) -> Image.Image:
     image.draft("RGB", (size, size))  # a JPEG decodes at 1/2, 1/4 or 1/8 where that is enough
     width, height = image.size
     if width * height > MAX_DECODED_PIXELS:
@@ -106,10 +151,7 @@ def _upright_rgb(image: Image.Image, size: int) -> Image.Image:
         # convert() would clip 16-bit grey to white instead of scaling it.
         grey = np.asarray(image).astype(np.int64) >> 8
         image = Image.fromarray(grey.clip(0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        behind = Image.new("RGBA", image.size, FILL)
-        return Image.alpha_composite(behind, image.convert("RGBA")).convert("RGB")
-    return image.convert("RGB")
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -117,18 +159,6 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # broken EXIF says nothing about the pixels
         return 1
-
-
-def _fit(image: Image.Image, size: int) -> Pixels:
-    scale = size / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    if (width, height) != (size, size):
-        square = Image.new("RGB", (size, size), FILL)
-        square.paste(image, ((size - width) // 2, (size - height) // 2))
-        image = square
-    return np.asarray(image)
 
 
 def _reason(error: Exception) -> str:

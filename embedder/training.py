@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from embedder import validation
 from embedder.backend import keras
+from embedder.backgrounds import load_pictures
 from embedder.catalogue import Catalogue
 from embedder.checkpoints import Progress, Stored, load_checkpoint, save_checkpoint
 from embedder.errors import TrainingError
@@ -115,11 +117,18 @@ def _train(
     catalogue: Catalogue, model: Path, folder: Path, options: TrainingOptions, listener: Listener
 ) -> ModelInfo:
     # What can be wrong with the request is found out before photos are decoded for hours.
-    settings = _settings(options, cache_key(catalogue, options.architecture.size))
+    size, masks = options.architecture.size, options.augmentation.background > 0
+    photos, given = cache_key(catalogue, size, masks), None
+    if options.backgrounds:
+        given = load_pictures(Path(options.backgrounds), size)
+        photos += hashlib.sha256(given.tobytes()).hexdigest()
+    settings = _settings(options, photos)
     stored = load_checkpoint(folder, settings)
     keras.utils.set_random_seed(options.seed)
     network = build_network(options.architecture, None if stored else options.weights)
-    cache = open_cache(catalogue, options.architecture.size, folder, listener.decoded)
+    cache = open_cache(catalogue, size, folder, listener.decoded, masks)
+    if given is not None:
+        cache = replace(cache, pictures=given)
     if cache.unreadable:
         listener.unreadable(cache.unreadable)
     if len(cache.items) < 2:
@@ -275,7 +284,13 @@ def _finish(run: _Run, model: Path) -> ModelInfo:
         "whitened_candidate_accuracy": whitened_accuracy[0],
         "whitened_top1": whitened_accuracy[1],
         "seconds": round(run.progress.seconds, 1),
-        "options": asdict(replace(run.options, weights=_weights_name(run.options.weights))),
+        "options": asdict(
+            replace(
+                run.options,
+                weights=_file_name(run.options.weights),
+                backgrounds=_file_name(run.options.backgrounds),
+            )
+        ),
         "versions": {
             "embed": __version__,
             "keras": keras.__version__,
@@ -289,5 +304,5 @@ def _finish(run: _Run, model: Path) -> ModelInfo:
     return save_model(run.network, info, some, model)
 
 
-def _weights_name(weights: str | None) -> str | None:
-    return Path(weights).name if weights else None
+def _file_name(path: str | None) -> str | None:
+    return Path(path).name if path else None

@@ -22,6 +22,14 @@ class Augmentation:
         contrast: largest change of the contrast, as a share.
         saturation: largest change of the saturation, as a share.
         tint: largest change of one colour channel, as a share.
+        perspective: largest tilt, as a share: 0.1 makes one side up to 1.1/0.9 times as long as the
+            opposite one. Below 0.5.
+        cover: the area that one rectangle covers at most, as a share of the photo's; it lies on
+            half of the photos.
+        blur: largest standard deviation of a Gaussian blur, as a share of the side; a quarter of
+            the photos are blurred.
+        jpeg: lowest quality of JPEG compression, 1 to 95; a quarter of the photos are compressed.
+        background: share of the photos with a plain or transparent background that get another one.
     """
 
     rotation: float = 15.0
@@ -33,6 +41,11 @@ class Augmentation:
     contrast: float = 0.25
     saturation: float = 0.3
     tint: float = 0.08
+    perspective: float = 0.1
+    cover: float = 0.0
+    blur: float = 0.0
+    jpeg: int = 0
+    background: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,8 @@ class TrainingOptions:
         margin: of the triplet loss; None for the soft margin.
         seed: decides everything random.
         augmentation: how much photos vary.
+        backgrounds: a folder of photos to put behind items, as far as `augmentation.background`
+            says; None for other photos of the catalogue and generated pictures.
     """
 
     architecture: Architecture = field(default_factory=Architecture)
@@ -62,6 +77,7 @@ class TrainingOptions:
     margin: float | None = None
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    backgrounds: str | None = None
 
 
 @dataclass(frozen=True)

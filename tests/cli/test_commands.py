@@ -191,6 +191,12 @@ def test_what_cannot_be_built_is_said_before_photos_are_decoded(embed, sample, o
     assert not (tmp_path / "items.model.training").exists()
 
 
+def test_backgrounds_must_be_a_folder_of_photos(embed, sample, tmp_path):
+    done = embed("train", sample / "catalogue", "--backgrounds", "nowhere")
+    assert "nowhere: expected a folder of photos for backgrounds" in one_line_error(done)
+    assert not (tmp_path / "items.model.training").exists()
+
+
 @pytest.mark.parametrize("command", ["train", "build-index"])
 def test_a_catalogue_that_is_none(embed, tmp_path, trained_model, command):
     shutil.copytree(trained_model, tmp_path / "items.model")

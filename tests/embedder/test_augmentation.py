@@ -1,15 +1,19 @@
 """Tests of the variation of training photos, against plain numpy."""
 
-from dataclasses import replace
+import io
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from PIL import Image
+from scipy import ndimage
 
-from embedder.augmentation import augment, draw_colour, draw_geometry
+from embedder.augmentation import Changes, change_photos, draw_changes, draw_colour, draw_geometry
 from embedder.photos import FILL
 from embedder.training_options import Augmentation
 
-NONE = Augmentation(0, 0, 0, 0, False, 0, 0, 0, 0)
+NONE = Augmentation(**dict.fromkeys(asdict(Augmentation()), 0))
+EVERYTHING = Augmentation(180, 1.0, 0.5, 0.5, True, 0.5, 0.5, 0.9, 0.5, 0.4, 0.5, 0.05, 5)
 SIZE = 12
 
 
@@ -17,34 +21,34 @@ def photos(count: int = 6, size: int = SIZE) -> np.ndarray:
     return np.random.default_rng(9).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
 
 
+def drawn(options: Augmentation, batch: np.ndarray, seed: int = 0) -> Changes:
+    return draw_changes(np.random.default_rng(seed), len(batch), batch.shape[1], options)
+
+
 def varied(options: Augmentation, batch: np.ndarray, seed: int = 0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    geometry = draw_geometry(rng, len(batch), batch.shape[1], options)
-    return np.asarray(augment(batch, geometry, draw_colour(rng, len(batch), options)))
+    return change_photos(batch, drawn(options, batch, seed), [None] * len(batch))
 
 
-def moves(count: int, columns: int, rows: int) -> np.ndarray:
-    return np.tile(np.float32([1, 0, columns, 0, 1, rows, 0, 0]), (count, 1))
-
-
-def no_colour(count: int) -> np.ndarray:
-    return draw_colour(np.random.default_rng(0), count, NONE)
+def moved(batch: np.ndarray, geometry: list[float]) -> np.ndarray:
+    rows = np.tile(np.float64(geometry), (len(batch), 1))
+    changes = drawn(NONE, batch)._replace(geometry=rows)
+    return change_photos(batch, changes, [None] * len(batch))
 
 
 def test_without_variation_photos_stay_as_they_are():
     batch = photos()
     result = varied(NONE, batch)
-    assert (result.shape, result.dtype) == (batch.shape, np.float32)
-    np.testing.assert_allclose(result, batch, atol=1e-3)
+    assert result.dtype == np.uint8
+    np.testing.assert_array_equal(result, batch)
 
 
 def test_flip_mirrors_about_half_of_the_photos_exactly():
     batch = photos(60)
     result = varied(replace(NONE, flip=True), batch)
     mirrored = 0
-    for before, after in zip(batch.astype(float), result, strict=True):
-        if np.abs(after - before).max() > 1e-3:
-            np.testing.assert_allclose(after, before[:, ::-1], atol=1e-3)
+    for before, after in zip(batch, result, strict=True):
+        if (after != before).any():
+            np.testing.assert_array_equal(after, before[:, ::-1])
             mirrored += 1
     assert 15 < mirrored < 45
 
@@ -61,8 +65,8 @@ def test_what_comes_into_view_is_filled(columns: int, rows: int):
     outside = np.arange(SIZE)
     expected[:, :, (outside + columns < 0) | (outside + columns >= SIZE)] = FILL
     expected[:, (outside + rows < 0) | (outside + rows >= SIZE)] = FILL
-    result = augment(batch, moves(len(batch), columns, rows), no_colour(len(batch)))
-    np.testing.assert_allclose(result, expected, atol=1e-3)
+    result = moved(batch, [1, 0, columns, 0, 1, rows, 0, 0])
+    np.testing.assert_array_equal(result, expected)
 
 
 def test_shift_moves_up_to_its_share_of_the_side():
@@ -77,7 +81,7 @@ def linear_parts(options: Augmentation) -> np.ndarray:
     """Of many draws, (draws, 2, 2); checks that they leave the centre where it is."""
     geometry = draw_geometry(np.random.default_rng(0), 500, 31, options).astype(float)
     parts = geometry[:, [0, 1, 3, 4]].reshape(-1, 2, 2)
-    np.testing.assert_allclose(parts @ [15, 15] + geometry[:, [2, 5]], 15, atol=1e-4)
+    np.testing.assert_allclose(parts @ [15.5, 15.5] + geometry[:, [2, 5]], 15.5)
     return parts
 
 
@@ -110,11 +114,10 @@ def test_stretch_changes_proportions_and_keeps_the_area():
 
 def test_a_quarter_turn_is_exact():
     batch = photos()
-    quarter = np.tile(np.float32([0, -1, SIZE - 1, 1, 0, 0, 0, 0]), (len(batch), 1))
     expected = [
         [[photo[x, SIZE - 1 - y] for x in range(SIZE)] for y in range(SIZE)] for photo in batch
     ]
-    np.testing.assert_allclose(augment(batch, quarter, no_colour(len(batch))), expected, atol=1e-3)
+    np.testing.assert_array_equal(moved(batch, [0, -1, SIZE, 1, 0, 0, 0, 0]), expected)
 
 
 def test_colours_change_as_the_matrix_says_and_are_clipped():
@@ -125,19 +128,17 @@ def test_colours_change_as_the_matrix_says_and_are_clipped():
     for at in np.ndindex(batch.shape[:3]):
         colour = np.array([*batch[at], 1.0])
         for channel in range(3):
-            value = sum(colour[i] * change[at[0], i, channel] for i in range(4))
+            value = sum(colour[i] * change[at[0], channel, i] for i in range(4))
             expected[at][channel] = min(max(value, 0), 255)
-    result = np.asarray(augment(batch, moves(3, 0, 0), change))
-    np.testing.assert_allclose(result, expected, atol=1e-2)
+    result = change_photos(batch, drawn(NONE, batch)._replace(colour=change), [None] * 3)
+    np.testing.assert_allclose(result.astype(float), expected, atol=0.51)
     assert result.min() == 0 and result.max() == 255
 
 
-def factors(options: Augmentation, change) -> np.ndarray:
-    """What a colour variation did to mid-range photos, by `change(before, after)`."""
-    batch = photos(80, 4) // 4 + 96
-    return np.array(
-        [change(b.astype(float), a) for b, a in zip(batch, varied(options, batch), strict=True)]
-    )
+def matrices(options: Augmentation) -> tuple[np.ndarray, np.ndarray]:
+    """Of many draws: how colours are mixed, (draws, 3, 3), and what is added, (draws, 3)."""
+    change = draw_colour(np.random.default_rng(0), 300, options)
+    return change[:, :, :3], change[:, :, 3]
 
 
 def assert_spread(found: np.ndarray, lowest: float, highest: float) -> None:
@@ -147,52 +148,156 @@ def assert_spread(found: np.ndarray, lowest: float, highest: float) -> None:
 
 
 def test_brightness_adds_the_same_everywhere():
-    def added(before, after):
-        np.testing.assert_allclose(after - before, (after - before).mean(), atol=1e-3)
-        return (after - before).mean() / 255
-
-    assert_spread(factors(replace(NONE, brightness=0.2), added), -0.2, 0.2)
+    mixed, added = matrices(replace(NONE, brightness=0.2))
+    np.testing.assert_allclose(mixed, np.tile(np.eye(3), (300, 1, 1)))
+    np.testing.assert_allclose(added, added[:, :1] * [1, 1, 1])
+    assert_spread(added / 255, -0.2, 0.2)
 
 
 def test_contrast_scales_about_mid_grey():
-    def scale(before, after):
-        factor = (after - 127.5).std() / (before - 127.5).std()
-        np.testing.assert_allclose(after - 127.5, (before - 127.5) * factor, atol=1e-2)
-        return factor
-
-    assert_spread(factors(replace(NONE, contrast=0.4), scale), 0.6, 1.4)
+    mixed, added = matrices(replace(NONE, contrast=0.4))
+    scale = mixed[:, 0, 0]
+    np.testing.assert_allclose(mixed, scale[:, None, None] * np.eye(3))
+    np.testing.assert_allclose(mixed.sum(axis=2) * 127.5 + added, 127.5)
+    assert_spread(scale, 0.6, 1.4)
 
 
 def test_tint_scales_each_channel_by_itself():
-    def scales(before, after):
-        each = (after / before).mean(axis=(0, 1))
-        np.testing.assert_allclose(after, before * each, atol=1e-2)
-        return each
-
-    found = factors(replace(NONE, tint=0.1), scales)
-    assert_spread(found, 0.9, 1.1)
-    assert np.abs(np.corrcoef(found.T) - np.eye(3)).max() < 0.4
+    mixed, added = matrices(replace(NONE, tint=0.1))
+    scales = np.diagonal(mixed, axis1=1, axis2=2)
+    np.testing.assert_allclose(mixed, scales[:, :, None] * np.eye(3))
+    assert (added == 0).all()
+    assert_spread(scales, 0.9, 1.1)
+    assert np.abs(np.corrcoef(scales.T) - np.eye(3)).max() < 0.4
 
 
 def test_saturation_keeps_the_luma():
     luma = np.array([0.299, 0.587, 0.114])
-
-    def scale(before, after):
-        grey = (before @ luma)[..., None]
-        factor = ((after - grey) * (before - grey)).sum() / ((before - grey) ** 2).sum()
-        np.testing.assert_allclose(after, grey + (before - grey) * factor, atol=1e-2)
-        return factor
-
-    assert_spread(factors(replace(NONE, saturation=0.5), scale), 0.5, 1.5)
+    mixed, added = matrices(replace(NONE, saturation=0.5))
+    np.testing.assert_allclose(luma @ mixed, np.tile(luma, (300, 1)))
+    assert (added == 0).all()
+    # Red against the grey of its luma: the distance from it is scaled.
+    assert_spread((mixed[:, 0, 0] - 0.299) / (1 - 0.299), 0.5, 1.5)
 
 
 def test_everything_at_once_stays_in_range():
-    result = varied(Augmentation(180, 1.0, 0.5, 0.5, True, 0.5, 0.5, 0.9, 0.5), photos(40))
-    assert np.isfinite(result).all()
-    assert result.min() >= 0 and result.max() <= 255
+    batch = photos(40)
+    result = varied(EVERYTHING, batch)
+    assert (result.shape, result.dtype) == (batch.shape, np.uint8)
 
 
 def test_the_generator_decides_the_variation():
-    batch = photos()
-    np.testing.assert_array_equal(varied(Augmentation(), batch), varied(Augmentation(), batch))
-    assert (varied(Augmentation(), batch) != varied(Augmentation(), batch, seed=1)).mean() > 0.9
+    batch = photos(20)
+    np.testing.assert_array_equal(varied(EVERYTHING, batch), varied(EVERYTHING, batch))
+    assert (varied(EVERYTHING, batch) != varied(EVERYTHING, batch, seed=1)).mean() > 0.7
+
+
+@pytest.mark.parametrize("name", ["perspective", "cover", "blur", "jpeg", "tint", "background"])
+def test_a_variation_switched_off_leaves_the_others_as_they_are(name: str):
+    batch = photos(20)
+    fields = {"perspective": "geometry", "tint": "colour", "jpeg": "quality", "cover": "cover"}
+    whole, rest = drawn(EVERYTHING, batch), drawn(replace(EVERYTHING, **{name: 0}), batch)
+    for field in Changes._fields:
+        if field != fields.get(name, name):
+            np.testing.assert_array_equal(getattr(whole, field), getattr(rest, field))
+
+
+def test_perspective_keeps_the_centre_and_tilts_within_its_bounds():
+    geometry = draw_geometry(np.random.default_rng(0), 500, 40, replace(NONE, perspective=0.2))
+    ratios = []
+    for a, b, c, d, e, f, g, h in geometry:
+        depth = g * 20 + h * 20 + 1
+        centre = np.array([a * 20 + b * 20 + c, d * 20 + e * 20 + f]) / depth
+        np.testing.assert_allclose(centre, 20)
+        # How long the left side's surroundings are shown beside the right side's.
+        ratios.append((1 + h * 20 + g * 40) / (1 + h * 20))
+    assert_spread(np.array(ratios), 0.8 / 1.2, 1.2 / 0.8)
+
+
+def test_perspective_takes_pixels_from_where_it_says():
+    columns = np.linspace(0, 255, 64)
+    ramp = np.tile(columns[None, :, None], (64, 1, 3)).round().astype(np.uint8)[None]
+    geometry = draw_geometry(np.random.default_rng(3), 1, 64, replace(NONE, perspective=0.2))[0]
+    result = moved(ramp, geometry.tolist())[0, :, :, 0].astype(float)
+    a, b, c, _, _, _, g, h = geometry
+    for x, y in [(20, 20), (40, 25), (25, 44), (32, 32)]:
+        place = (a * (x + 0.5) + b * (y + 0.5) + c) / (g * (x + 0.5) + h * (y + 0.5) + 1) - 0.5
+        assert result[y, x] == pytest.approx(place * 255 / 63, abs=2)
+
+
+def test_half_of_the_photos_are_covered_by_one_rectangle():
+    batch = photos(200, 32)
+    options = replace(NONE, cover=0.25)
+    changes, result = drawn(options, batch), varied(options, batch)
+    covered = from_others = 0
+    for row, (left, top, right, bottom) in enumerate(changes.cover):
+        inside = np.zeros((32, 32), dtype=bool)
+        inside[top:bottom, left:right] = True
+        np.testing.assert_array_equal(result[row][~inside], batch[row][~inside])
+        if not inside.any():
+            continue
+        covered += 1
+        assert inside.mean() <= 0.25 * 1.2  # whole pixels
+        other = changes.cover_photo[row]
+        wanted = changes.cover_colour[row] if other < 0 else batch[other][inside]
+        np.testing.assert_array_equal(
+            result[row][inside], np.broadcast_to(wanted, (inside.sum(), 3))
+        )
+        from_others += other >= 0
+    assert 75 < covered < 125
+    assert covered / 3 < from_others < covered * 2 / 3
+
+
+def test_a_quarter_of_the_photos_is_blurred_as_by_a_gaussian():
+    batch = photos(100, 24)
+    options = replace(NONE, blur=0.1)
+    blur, result = drawn(options, batch).blur, varied(options, batch)
+    assert 12 < (blur > 0).sum() < 40
+    assert blur[blur > 0].min() > 0 and 1.8 < blur.max() <= 2.4
+    np.testing.assert_array_equal(result[blur == 0], batch[blur == 0])
+    for row in np.flatnonzero(blur > 1):
+        wanted = ndimage.gaussian_filter(
+            batch[row].astype(float), (blur[row], blur[row], 0), mode="nearest"
+        )
+        assert np.abs(result[row] - wanted)[4:-4, 4:-4].mean() < 3
+
+
+def test_a_quarter_of_the_photos_is_compressed():
+    batch = photos(100, 24)
+    options = replace(NONE, jpeg=40)
+    quality, result = drawn(options, batch).quality, varied(options, batch)
+    assert 12 < (quality > 0).sum() < 40
+    assert 40 <= quality[quality > 0].min() < 50 and 80 < quality.max() <= 90
+    for row, photo in enumerate(batch):
+        wanted = photo
+        if quality[row]:
+            file = io.BytesIO()
+            Image.fromarray(photo).save(file, "JPEG", quality=int(quality[row]))
+            wanted = np.asarray(Image.open(file))
+        np.testing.assert_array_equal(result[row], wanted)
+
+
+def disc(size: int) -> np.ndarray:
+    rows, columns = np.indices((size, size)) - (size - 1) / 2
+    return np.where(np.hypot(rows, columns) < size / 4, 255, 0).astype(np.uint8)
+
+
+def test_another_background_lies_behind_the_item_and_nowhere_else():
+    batch, mask = photos(2, 24), disc(24)
+    behind = Image.new("RGB", (24, 24), (9, 8, 7))
+    result = change_photos(batch, drawn(NONE, batch), [(mask, behind), None])
+    np.testing.assert_array_equal(result[0][mask == 255], batch[0][mask == 255])
+    assert (result[0][mask == 0] == (9, 8, 7)).all()
+    np.testing.assert_array_equal(result[1], batch[1])
+
+
+def test_the_mask_moves_with_the_item_and_the_background_fills_the_frame():
+    mask, none = disc(32), [None] * 30
+    item, black = np.full((30, 32, 32, 3), 200, np.uint8), np.zeros((30, 32, 32, 3), np.uint8)
+    behind = Image.new("RGB", (32, 32), (0, 0, 0))
+    changes = drawn(replace(NONE, rotation=40, zoom=0.5, shift=0.2, perspective=0.1), item)
+    result = change_photos(item, changes, [(mask, behind)] * 30)
+    moved_mask = change_photos(black + mask[:, :, None], changes, none).astype(float)
+    filled = change_photos(black, changes, none) > 0  # what lay outside the photo
+    assert 0 < filled.mean() < 0.5
+    np.testing.assert_allclose(result, np.where(filled, 0, moved_mask) * 200 / 255, atol=2)

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from embedder import Catalogue, TrainingError, read_catalogue
-from embedder.photo_cache import open_cache
+from embedder.backgrounds import prepare_masked
+from embedder.photo_cache import cache_key, open_cache
 from embedder.photos import prepare
 
 SIZE = 16
@@ -173,7 +174,7 @@ def test_a_folder_that_cannot_be_made(catalogue: Catalogue, tmp_path: Path, name
 @pytest.mark.parametrize("length", [None, 0, 10])
 def test_lost_pixels_are_decoded_anew(catalogue: Catalogue, tmp_path: Path, length: int | None):
     opened(catalogue, tmp_path / "cache")
-    (pixels,) = (path for path in (tmp_path / "cache").iterdir() if path.suffix != ".json")
+    pixels = max((tmp_path / "cache").iterdir(), key=lambda path: path.stat().st_size)
     if length is None:
         pixels.unlink()
     else:
@@ -181,3 +182,49 @@ def test_lost_pixels_are_decoded_anew(catalogue: Catalogue, tmp_path: Path, leng
     cache, decoded = opened(catalogue, tmp_path / "cache")
     assert decoded == 6
     assert_right(cache, catalogue)
+
+
+def put_on_white(path: Path, side: int) -> None:
+    image = Image.new("RGB", (24, 24), (255, 255, 255))
+    image.paste((10, 90, 30), (8, 8, 8 + side, 8 + side))
+    image.save(path)
+
+
+def test_masks_are_kept_for_the_photos_that_have_one(catalogue: Catalogue, tmp_path: Path):
+    for side, name in enumerate(["a/2", "c/1", "c/3"], 6):
+        put_on_white(catalogue.source / f"{name}.png", side)
+    (catalogue.source / "b/1.png").write_bytes(b"no photo")
+    calls: list[int] = []
+    for _ in range(2):  # decoded, then taken from the cache
+        cache = open_cache(
+            catalogue, SIZE, tmp_path / "cache", lambda done, _: calls.append(done), masks=True
+        )
+        assert len(calls) == 6
+        assert_right(cache, catalogue)
+        assert cache.mask_rows.tolist() == [-1, 0, 1, -1, 2]  # b/1 is left out
+        for row, name in enumerate(["a/2", "c/1", "c/3"]):
+            _, mask = prepare_masked(catalogue.source / f"{name}.png", SIZE)
+            np.testing.assert_array_equal(cache.masks[row], mask)
+
+
+def test_looking_for_masks_or_not_is_another_cache(catalogue: Catalogue, tmp_path: Path):
+    put_on_white(catalogue.source / "b/1.png", 8)
+    assert cache_key(catalogue, SIZE) != cache_key(catalogue, SIZE, masks=True)
+    opened(catalogue, tmp_path / "cache")
+    found = open_cache(catalogue, SIZE, tmp_path / "cache", masks=True)
+    assert found.mask_rows.max() == 0
+    plain, decoded = opened(catalogue, tmp_path / "cache")
+    assert decoded == 6
+    assert plain.mask_rows.max() == -1 and plain.masks.shape == (0, SIZE, SIZE)
+
+
+def test_lost_masks_are_decoded_anew(catalogue: Catalogue, tmp_path: Path):
+    put_on_white(catalogue.source / "b/1.png", 8)
+    before = open_cache(catalogue, SIZE, tmp_path / "cache", masks=True)
+    kept = np.array(before.masks)
+    (masks,) = (
+        path for path in (tmp_path / "cache").iterdir() if path.stat().st_size == SIZE * SIZE
+    )
+    masks.unlink()
+    after = open_cache(catalogue, SIZE, tmp_path / "cache", masks=True)
+    np.testing.assert_array_equal(after.masks, kept)

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from embedder import Embedder, TrainingError, read_catalogue
 from embedder.model_files import Architecture, read_model_info
@@ -114,6 +115,26 @@ def test_other_options_do_not_go_on_with_an_unfinished_training(catalogue, tmp_p
     train(catalogue, model, other, recorder, replace_existing=True)
     assert recorder.resumed_after is None
     assert model.exists()
+
+
+def test_other_backgrounds_do_not_go_on_with_an_unfinished_training(catalogue, tmp_path):
+    model, folder = tmp_path / "items.model", tmp_path / "behind"
+    variation = replace(OPTIONS.augmentation, background=1.0)
+    options = replace(OPTIONS, epochs=2, augmentation=variation, backgrounds=str(folder))
+    with pytest.raises(TrainingError, match="expected a folder of photos for backgrounds"):
+        train(catalogue, model, options)
+    folder.mkdir()
+    Image.new("RGB", (40, 40), (1, 2, 3)).save(folder / "a.png")
+    with pytest.raises(KeyboardInterrupt):
+        train(catalogue, model, options, Recorder(stop_after=1))
+    Image.new("RGB", (40, 40), (3, 2, 1)).save(folder / "b.png")
+    with pytest.raises(TrainingError, match="--replace"):
+        train(catalogue, model, options)
+    (folder / "b.png").unlink()
+    recorder = Recorder()
+    train(catalogue, model, options, recorder)
+    assert recorder.resumed_after == 1
+    assert read_model_info(model).training["options"]["backgrounds"] == "behind"
 
 
 def test_a_second_training_is_refused_and_the_first_goes_on(catalogue, tmp_path):
