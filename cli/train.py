@@ -45,6 +45,19 @@ from cli.training_progress import training_progress
     metavar="DIR",
     help="Photos to put behind items shown on a plain or transparent background, half of the time.",
 )
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1e-3,
+    show_default=True,
+    help="The highest: it rises to it, then falls. 0.003 is often better from ImageNet weights.",
+)
+@click.option(
+    "--tensorboard",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write curves for TensorBoard into DIR (extra [tensorboard]).",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--replace", is_flag=True, help="Start anew: replace a model that is there.")
 def train(
@@ -57,6 +70,8 @@ def train(
     epochs: int,
     flip: bool,
     backgrounds: Path | None,
+    learning_rate: float,
+    tensorboard: Path | None,
     seed: int,
     replace: bool,
 ) -> None:
@@ -75,21 +90,28 @@ def train(
     from embedder import read_catalogue
     from embedder.model_files import Architecture
     from embedder.training import train as train_model
-    from embedder.training_options import Augmentation, TrainingOptions
+    from embedder.training_options import Augmentation, Listener, TrainingOptions
 
     options = TrainingOptions(
         architecture=Architecture(backbone, alpha, size),
         weights=None if weights == "none" else weights,
         epochs=epochs,
+        learning_rate=learning_rate,
         seed=seed,
         augmentation=Augmentation(flip=flip, background=0.5 if backgrounds else 0.0),
         backgrounds=None if backgrounds is None else str(backgrounds),
     )
-    with training_progress() as listener:
+    log = Listener()
+    if tensorboard is not None:
+        from embedder.tensorboard_log import TensorBoardLog
+
+        log = TensorBoardLog(tensorboard)
+    with training_progress(log) as listener:
         info = train_model(read_catalogue(catalogue), model, options, listener, replace)
     facts = info.training
     say(
         f"{model}: epoch {facts['best_epoch']} of {facts['epochs']}, "
-        f"{share(facts['candidate_accuracy'])} right of 10, {share(facts['top1'])} of all "
-        f"{facts['items']:,} items; LiteRT agrees (lowest cosine {facts['litert_cosine']:.6f})"
+        f"{share(facts['candidate_accuracy'])} right of 10, {share(facts['top1'])} of "
+        f"{facts['judged_items'] or facts['items']:,} items; "
+        f"LiteRT agrees (lowest cosine {facts['litert_cosine']:.6f})"
     )

@@ -11,8 +11,12 @@ from embedder.training_options import EpochReport, Listener
 
 
 @contextmanager
-def training_progress() -> Iterator[Listener]:
-    """A listener that shows a bar on a terminal, and a line an epoch everywhere."""
+def training_progress(log: Listener) -> Iterator[Listener]:
+    """A listener that shows a bar on a terminal, and a line an epoch everywhere.
+
+    Args:
+        log: hears of steps and epochs too.
+    """
     from rich.console import Console
     from rich.progress import Progress
 
@@ -33,6 +37,7 @@ def training_progress() -> Iterator[Listener]:
         def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
             note = f"loss {loss:.3f}"
             bar.update(task, description=f"Epoch {epoch}", completed=step, total=steps, note=note)
+            log.step(epoch, step, steps, loss)
 
         def epoch(self, report: EpochReport) -> None:
             minutes, seconds = divmod(round(report.seconds_left), 60)
@@ -44,6 +49,7 @@ def training_progress() -> Iterator[Listener]:
             )
             console.print(line, soft_wrap=True, highlight=False, markup=False)
             bar.update(task, completed=0)
+            log.epoch(report)
 
     with bar:
         yield Shown()

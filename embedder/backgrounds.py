@@ -17,6 +17,7 @@ from scipy import ndimage
 from embedder.errors import PhotoError, TrainingError
 from embedder.parallel import ordered_map
 from embedder.photos import FILL, Photo, Pixels, flat, list_photos, opened, pad, scaled
+from embedder.sampling import evenly
 
 Mask = npt.NDArray[np.uint8]
 
@@ -100,16 +101,11 @@ def load_pictures(folder: Path, size: int) -> Pixels:
             return error
 
     paths = list_photos(folder) if folder.is_dir() else []
-    loaded = list(ordered_map(load, (paths[at] for at in evenly(len(paths)))))
+    loaded = list(ordered_map(load, (paths[at] for at in evenly(len(paths), MOST_PICTURES))))
     pictures = [picture for picture in loaded if not isinstance(picture, PhotoError)]
     if not pictures:
         raise TrainingError(f"{folder}: expected a folder of photos for backgrounds, found none")
     return np.stack(pictures)
-
-
-def evenly(count: int) -> npt.NDArray[np.int64]:
-    """At most `MOST_PICTURES` of the positions 0...count-1, evenly spread."""
-    return np.linspace(0, count - 1, min(count, MOST_PICTURES)).round().astype(np.int64)
 
 
 def draw_background(rng: np.random.Generator, size: int, pictures: Pixels) -> Image.Image:

@@ -29,25 +29,40 @@ class PhotoCache:
     """The readable photos of a catalogue, prepared.
 
     Attributes:
-        pixels: uint8 (photos, size, size, 3), read from the disk as needed.
+        folder: where the prepared photos lie.
+        size: their side.
         labels: int64 (photos,), positions in `items`.
         items: the ids of the items with a readable photo.
         unreadable: what could not be read, and why.
         key: changes when any photo or the size does.
-        masks: uint8 (photos found on a plain or transparent background, size, size), 0 behind the
-            item to 255; none unless asked for.
         mask_rows: int64 (photos,), the row of each photo in `masks`; -1 for one without.
         pictures: uint8 (pictures, side, side, 3) to put behind items; empty for other photos.
     """
 
-    pixels: Pixels
+    folder: Path
+    size: int
     labels: npt.NDArray[np.int64]
     items: tuple[str, ...]
     unreadable: tuple[PhotoError, ...]
     key: str
-    masks: Mask
     mask_rows: npt.NDArray[np.int64]
     pictures: Pixels = field(default_factory=lambda: np.zeros((0, 1, 1, 3), np.uint8))
+
+    # Mapped anew at each use: what was read is then given back, so that a training on more photos
+    # than fit into memory stays at a steady size.
+    @property
+    def pixels(self) -> Pixels:
+        """uint8 (photos, size, size, 3), read from the disk as needed; cannot be changed."""
+        return _mapped(self.folder / _PIXELS, (len(self.labels), self.size, self.size, 3))
+
+    @property
+    def masks(self) -> Mask:
+        """uint8 (photos on a plain or transparent background, size, size).
+
+        0 behind the item to 255; none unless asked for.
+        """
+        masked = int((self.mask_rows >= 0).sum())
+        return _mapped(self.folder / _MASKS, (masked, self.size, self.size))
 
 
 def open_cache(
@@ -150,10 +165,8 @@ def _map(catalogue: Catalogue, size: int, folder: Path, contents: dict[str, Any]
     labels = np.array([numbers[item] for item in readable], dtype=np.int64)
     mask_rows = np.full(len(readable), -1, dtype=np.int64)
     mask_rows[np.array(contents["masked"], dtype=np.int64)] = range(len(contents["masked"]))
-    pixels = _mapped(folder / _PIXELS, (len(readable), size, size, 3))
-    masks = _mapped(folder / _MASKS, (len(contents["masked"]), size, size))
     unreadable = tuple(errors.values())
-    return PhotoCache(pixels, labels, items, unreadable, contents["key"], masks, mask_rows)
+    return PhotoCache(folder, size, labels, items, unreadable, contents["key"], mask_rows)
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> Pixels:

@@ -4,53 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
-import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from embedder import validation
 from embedder.backend import keras
 from embedder.backgrounds import load_pictures
 from embedder.catalogue import Catalogue
-from embedder.checkpoints import Progress, Stored, load_checkpoint, save_checkpoint
+from embedder.checkpoints import load_checkpoint
 from embedder.errors import TrainingError
 from embedder.export import save_model
 from embedder.locking import only_process
 from embedder.model_files import MODEL_JSON, ModelInfo
 from embedder.networks import build_network
 from embedder.photo_cache import PhotoCache, cache_key, open_cache
-from embedder.training_options import EpochReport, Listener, TrainingOptions
-from embedder.training_step import batches, embedding_function, learning_rate_at, training_step
+from embedder.sampling import evenly
+from embedder.training_options import Listener, TrainingOptions
+from embedder.training_run import Run, gallery_and_queries, start, train_epochs
+from embedder.training_step import embedding_function
 from embedder.version import __version__
 
 import tensorflow as tf  # isort: skip  (after embedder.backend, which names the extra)
 
-_MOST_STEPS = 200  # an epoch of a large catalogue is not a whole pass: people want to see it move
-_FEWEST_STEPS = 10
-
-
-@dataclass
-class _Run:
-    options: TrainingOptions
-    settings: str
-    cache: PhotoCache
-    held: npt.NDArray[np.bool_]
-    network: Any
-    optimizer: Any
-    progress: Progress
-    best: list[npt.NDArray[Any]]
-
-    @property
-    def steps(self) -> int:
-        batch = self.options.items_per_batch * self.options.photos_per_item
-        whole = math.ceil(int((~self.held).sum()) / batch)
-        return min(max(whole, _FEWEST_STEPS), _MOST_STEPS)
+_COMPARED = 200  # photos, with each other and in LiteRT with the network
 
 
 def unfinished_folder(model: Path) -> Path:
@@ -131,141 +108,39 @@ def _train(
         cache = replace(cache, pictures=given)
     if cache.unreadable:
         listener.unreadable(cache.unreadable)
-    if len(cache.items) < 2:
-        raise TrainingError(
-            f"{catalogue.source}: expected at least two items with readable photos, "
-            f"found {len(cache.items)}"
-        )
-    run = _start(options, cache, network, stored, settings)
+    _refuse_useless(cache, catalogue.source)
+    run = start(options, settings, cache, network, stored)
     if stored:
         listener.resumed(run.progress.epoch)
-    _train_epochs(run, folder, listener)
+    train_epochs(run, folder, listener)
     return _finish(run, model)
 
 
-def _start(
-    options: TrainingOptions, cache: PhotoCache, network: Any, stored: Stored, settings: str
-) -> _Run:
-    optimizer = keras.optimizers.Adam(options.learning_rate)
-    optimizer.build(network.trainable_variables)
-    held = validation.hold_out(cache.labels, options.seed)
-    weights = network.get_weights()
-    run = _Run(options, settings, cache, held, network, optimizer, Progress(), weights)
-    if stored:
-        run.progress, groups = stored
-        network.set_weights(groups["network"])
-        for variable, value in zip(optimizer.variables, groups["optimizer"], strict=True):
-            variable.assign(value)
-        run.best = groups["best"]
-    return run
+def _refuse_useless(cache: PhotoCache, source: Path) -> None:
+    if len(cache.items) < 2:
+        raise TrainingError(
+            f"{source}: expected at least two items with readable photos, found {len(cache.items)}"
+        )
+    some = cache.pixels[evenly(len(cache.labels), _COMPARED)]
+    if (some == some[0]).all():
+        raise TrainingError(
+            f"{source}: expected photos that differ, found all alike: there is nothing to learn"
+        )
 
 
 def _settings(options: TrainingOptions, photos: str) -> str:
     return json.dumps({"options": asdict(options), "photos": photos}, sort_keys=True)
 
 
-def _train_epochs(run: _Run, folder: Path, listener: Listener) -> None:
-    options, progress = run.options, run.progress
-    step = training_step(run.network, run.optimizer, options.margin)
-    embed = embedding_function(run.network)
-    while progress.epoch < options.epochs:
-        if run.held.any() and progress.epoch - progress.improved_epoch >= options.patience:
-            break
-        started = time.monotonic()
-        losses = []
-        drawn = batches(options, run.cache, np.flatnonzero(~run.held), run.steps, progress.epoch)
-        for number, batch in enumerate(drawn):
-            done = (progress.epoch * run.steps + number) / (options.epochs * run.steps)
-            run.optimizer.learning_rate.assign(options.learning_rate * learning_rate_at(done))
-            loss = float(step(*batch))
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"the loss became {loss} in epoch {progress.epoch + 1}; the checkpoint of "
-                    f"epoch {progress.epoch} is kept in {folder}: use a lower learning rate"
-                )
-            losses.append(loss)
-            listener.step(progress.epoch + 1, number + 1, run.steps, loss)
-        trained = time.monotonic() - started
-        accuracy = _accuracy(run, embed)
-        progress.epoch += 1
-        progress.losses.append(float(np.mean(losses)))
-        best = _keep_best(run, (*accuracy, -progress.losses[-1]))
-        progress.seconds += time.monotonic() - started
-        _save(run, folder)
-        listener.epoch(_report(run, accuracy, trained, best))
-
-
-def _keep_best(run: _Run, score: tuple[float, float, float]) -> bool:
-    progress = run.progress
-    if score[:2] > tuple(progress.best_score[:2]):
-        progress.improved_epoch = progress.epoch
-    # Without held-out photos there is nothing to choose by: the latest is as good as any.
-    if run.held.any() and score <= tuple(progress.best_score):
-        return False
-    progress.best_epoch, progress.best_score = progress.epoch, score
-    run.best = run.network.get_weights()
-    return True
-
-
-def _embed_rows(run: _Run, embed: Any, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    batches = [rows[start : start + 128] for start in range(0, len(rows), 128)]
-    return np.concatenate([np.asarray(embed(run.cache.pixels[batch])) for batch in batches])
-
-
-def _gallery_and_queries(
-    run: _Run, embed: Any
-) -> tuple[validation.Floats, validation.Indices, validation.Floats, validation.Indices]:
-    """The vectors and items of photos to make centroids of, and of those to ask about."""
-    labels = run.cache.labels
-    gallery, queries = validation.gallery_and_queries(labels, run.held)
-    vectors = _embed_rows(run, embed, gallery)
-    return vectors, labels[gallery], _embed_rows(run, embed, queries), labels[queries]
-
-
-def _accuracy(run: _Run, embed: Any) -> tuple[float, float]:
-    if not run.held.any():
-        return 0.0, 0.0
-    gallery, labels, queries, truth = _gallery_and_queries(run, embed)
-    centres = validation.centroids(gallery, labels, len(run.cache.items))
-    return validation.accuracies(queries, truth, centres)
-
-
-def _save(run: _Run, folder: Path) -> None:
-    groups = {
-        "network": run.network.get_weights(),
-        "optimizer": [np.asarray(variable) for variable in run.optimizer.variables],
-        "best": run.best,
-    }
-    save_checkpoint(folder, run.settings, run.progress, groups)
-
-
-def _report(run: _Run, accuracy: tuple[float, float], trained: float, best: bool) -> EpochReport:
-    progress, options = run.progress, run.options
-    photos = (
-        run.steps * min(options.items_per_batch, len(run.cache.items)) * options.photos_per_item
-    )
-    left = progress.seconds / progress.epoch * (options.epochs - progress.epoch)
-    measured = run.held.any()
-    return EpochReport(
-        progress.epoch,
-        options.epochs,
-        progress.losses[-1],
-        accuracy[0] if measured else None,
-        accuracy[1] if measured else None,
-        photos / trained,
-        left,
-        best,
-    )
-
-
-def _finish(run: _Run, model: Path) -> ModelInfo:
+def _finish(run: Run, model: Path) -> ModelInfo:
     run.network.set_weights(run.best)
     temperature, whitened_temperature = validation.DEFAULT_TEMPERATURE, None
     accuracy: tuple[float | None, float | None] = (None, None)
-    whitened_accuracy = accuracy
+    whitened_accuracy, judged = accuracy, 0
     if run.held.any():
-        vectors = _gallery_and_queries(run, embedding_function(run.network))
-        plain, whitened = validation.judge_spaces(*vectors, len(run.cache.items), run.options.seed)
+        vectors = gallery_and_queries(run, embedding_function(run.network))
+        judged = int(vectors[1].max()) + 1
+        plain, whitened = validation.judge_spaces(*vectors, judged, run.options.seed)
         temperature = plain.temperature
         accuracy = (round(run.progress.best_score[0], 4), round(run.progress.best_score[1], 4))
         if whitened is not None:
@@ -274,6 +149,7 @@ def _finish(run: _Run, model: Path) -> ModelInfo:
                 whitened_temperature = whitened.temperature
     facts = {
         "items": len(run.cache.items),
+        "judged_items": judged,
         "photos": int((~run.held).sum()),
         "held_out_photos": int(run.held.sum()),
         "unreadable_photos": len(run.cache.unreadable),
@@ -297,7 +173,7 @@ def _finish(run: _Run, model: Path) -> ModelInfo:
             "tensorflow": tf.__version__,
         },
     }
-    some = run.cache.pixels[:: max(1, len(run.cache.pixels) // 200)]
+    some = run.cache.pixels[evenly(len(run.cache.labels), _COMPARED)]
     info = ModelInfo(
         run.options.architecture, temperature, facts, whitened_temperature=whitened_temperature
     )

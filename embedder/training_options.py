@@ -90,7 +90,8 @@ class EpochReport:
         loss: mean over its steps.
         candidate_accuracy: on held-out photos, with 10 candidates, each photo by itself; None if
             every item has too few photos to hold one out.
-        top1: on held-out photos, among all items; None likewise.
+        top1: on held-out photos, among all items, or 500 of them; None likewise.
+        learning_rate: of the last step.
         photos_per_second: trained, augmentation and loss included.
         seconds_left: if it does not stop early.
         best: whether no epoch before was better.
@@ -101,6 +102,7 @@ class EpochReport:
     loss: float
     candidate_accuracy: float | None
     top1: float | None
+    learning_rate: float
     photos_per_second: float
     seconds_left: float
     best: bool

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from embedder.sampling import Indices, evenly
 from embedder.score_space import fit_score_space, within_scatter
 
 Floats = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.int64]
 
 CANDIDATES = 10
 DEFAULT_TEMPERATURE = 0.1
 
 _HELD_OUT_SHARE = 0.1
 _GALLERY_PHOTOS = 8  # enough for a centroid between epochs
+_MOST_ITEMS = 500  # to judge by: of more, evenly chosen ones
+_MOST_QUERIES = 2000
 _FEWEST_TO_SHARE = 4  # an item with fewer photos gives none away
 
 
@@ -43,6 +45,9 @@ def hold_out(labels: Indices, seed: int) -> npt.NDArray[np.bool_]:
 def gallery_and_queries(labels: Indices, held: npt.NDArray[np.bool_]) -> tuple[Indices, Indices]:
     """Photos to make centroids of, a few of each item, and photos to ask about.
 
+    Of a large catalogue, 500 items and 2,000 of their photos are judged by, evenly chosen, so that
+    this stays short beside an epoch.
+
     Args:
         labels: int64 (photos,), the item of each photo.
         held: bool (photos,), from `hold_out`.
@@ -51,16 +56,15 @@ def gallery_and_queries(labels: Indices, held: npt.NDArray[np.bool_]) -> tuple[I
         int64 (gallery,) and int64 (queries,), positions into `labels`. The same photos where none
         is held out, because every item has too few.
     """
-    usable = np.flatnonzero(~held)
-    seen: dict[int, int] = {}
-    gallery = []
-    for position in usable.tolist():
-        item = int(labels[position])
-        seen[item] = seen.get(item, 0) + 1
-        if seen[item] <= _GALLERY_PHOTOS:
-            gallery.append(position)
-    rows = np.array(gallery, dtype=np.int64)
-    return rows, np.flatnonzero(held) if held.any() else rows
+    items = np.unique(labels)
+    judged = np.isin(labels, items[evenly(len(items), _MOST_ITEMS)])
+    usable = np.flatnonzero(judged & ~held)
+    order = usable[np.argsort(labels[usable], kind="stable")]
+    ordered = labels[order]
+    place = np.arange(len(order)) - np.searchsorted(ordered, ordered)
+    gallery = np.sort(order[place < _GALLERY_PHOTOS])
+    queries = np.flatnonzero(judged & held) if held.any() else gallery
+    return gallery, queries[evenly(len(queries), _MOST_QUERIES)]
 
 
 def centroids(vectors: Floats, labels: Indices, items: int) -> Floats:

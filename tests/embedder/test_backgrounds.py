@@ -12,12 +12,12 @@ from embedder import TrainingError
 from embedder.backgrounds import (
     MOST_PICTURES,
     draw_background,
-    evenly,
     foreground_mask,
     load_pictures,
     prepare_masked,
 )
 from embedder.photos import prepare
+from embedder.sampling import evenly
 
 NO_PICTURES = np.zeros((0, 1, 1, 3), np.uint8)
 
@@ -197,7 +197,7 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path, content: str | Non
 
 @given(count=st.integers(0, 5000))
 def test_pictures_are_chosen_evenly_and_never_twice(count: int):
-    chosen = evenly(count)
+    chosen = evenly(count, MOST_PICTURES)
     assert len(chosen) == min(count, MOST_PICTURES)
     assert len(set(chosen.tolist())) == len(chosen)
     if count:

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embedder import Embedder, TrainingError, read_catalogue
+from embedder import Embedder, TrainingError, read_catalogue, training_run
 from embedder.model_files import Architecture, read_model_info
-from embedder.training import train, unfinished_folder
+from embedder.sample import write_sample
+from embedder.training import train
 from embedder.training_options import Listener, TrainingOptions
 from embedder.validation import DEFAULT_TEMPERATURE, gallery_and_queries, hold_out
 
@@ -170,12 +171,56 @@ def test_early_stop(catalogue, tmp_path):
     assert accuracies[-1] <= max(accuracies[:-1])
 
 
-def test_loss_that_is_not_a_number_is_an_error_and_keeps_the_checkpoint(catalogue, tmp_path):
+def test_loss_that_is_not_a_number_is_an_error_and_nothing_is_written(catalogue, tmp_path):
     model = tmp_path / "items.model"
-    with pytest.raises(TrainingError, match="the loss became nan"):
+    with pytest.raises(TrainingError, match=r"the loss became nan in epoch 1; use a lower"):
         train(catalogue, model, replace(OPTIONS, learning_rate=float("nan")))
-    assert unfinished_folder(model).exists()
     assert not model.exists()
+
+
+def test_loss_that_is_no_number_any_more_keeps_the_last_good_checkpoint(
+    catalogue, tmp_path, monkeypatch
+):
+    model = tmp_path / "items.model"
+    with pytest.raises(KeyboardInterrupt):
+        train(catalogue, model, OPTIONS, Recorder(stop_after=1))
+    with monkeypatch.context() as broken:  # as where a photo or a step blows the weights up
+        broken.setattr(training_run, "learning_rate_at", lambda done: float("nan"))
+        with pytest.raises(
+            TrainingError, match=r"became nan in epoch 2; the checkpoint of epoch 1"
+        ):
+            train(catalogue, model, OPTIONS)
+    recorder = Recorder()
+    train(catalogue, model, OPTIONS, recorder)
+    assert recorder.resumed_after == 1
+    assert np.isfinite(recorder.losses).all()
+
+
+def test_photos_that_are_all_alike_are_refused(catalogue, tmp_path):
+    photo = next(catalogue.paths())
+    for item in "ab":
+        (tmp_path / "catalogue" / item).mkdir(parents=True)
+        for number in range(5):
+            shutil.copy(photo, tmp_path / "catalogue" / item / f"{number}.jpg")
+    with pytest.raises(TrainingError, match="expected photos that differ, found all alike"):
+        train(read_catalogue(tmp_path / "catalogue"), tmp_path / "items.model", OPTIONS)
+    assert not (tmp_path / "items.model").exists()
+
+
+def test_look_alikes_are_learned_from_together(tmp_path):
+    write_sample(tmp_path, items=30, photos=6, queries=0, size=32)
+    options = replace(OPTIONS, architecture=Architecture(size=32), epochs=3)
+    recorder = Recorder()
+    catalogue = read_catalogue(tmp_path / "catalogue")
+    train(catalogue, tmp_path / "items.model", options, recorder)
+    first, *_, last = (recorder.losses[start : start + 10] for start in range(0, 30, 10))
+    assert np.mean(last[1::2]) > np.mean(last[::2])  # look-alikes are harder
+    assert np.mean(last) < np.mean(first)
+    with pytest.raises(KeyboardInterrupt):
+        train(catalogue, tmp_path / "broken.model", options, Recorder(stop_after=2))
+    rest = Recorder()
+    train(catalogue, tmp_path / "broken.model", options, rest)
+    np.testing.assert_allclose(rest.losses, recorder.losses[-len(rest.losses) :], rtol=2e-2)
 
 
 def test_unreadable_photos_are_left_out_and_told(catalogue, tmp_path):

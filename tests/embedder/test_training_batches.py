@@ -10,8 +10,8 @@ from PIL import Image
 from embedder import read_catalogue
 from embedder.model_files import Architecture
 from embedder.photo_cache import PhotoCache, open_cache
+from embedder.training_batches import batches
 from embedder.training_options import Augmentation, TrainingOptions
-from embedder.training_step import batches
 
 SIZE = 16
 NONE = Augmentation(0, 0, 0, 0, False, 0, 0, 0, 0, 0, 0, 0, 0, 0)

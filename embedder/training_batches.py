@@ -1,0 +1,108 @@
+"""The batches that training learns from: drawn in order, varied on threads ahead of the step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from embedder.augmentation import Changes, NewBackground, change_photos, draw_changes
+from embedder.backgrounds import MOST_PICTURES, draw_background
+from embedder.parallel import ordered_map
+from embedder.photo_cache import PhotoCache
+from embedder.photos import Pixels
+from embedder.sampling import Indices, evenly, pk_batches
+from embedder.training_options import TrainingOptions
+
+_AHEAD = 2  # batches waiting for each thread: enough never to keep the step waiting
+
+
+class _Draw(NamedTuple):
+    rows: Indices
+    changes: Changes
+    backgrounds: npt.NDArray[np.int64]  # a seed for each photo; -1 to leave its background
+
+
+def batches(
+    options: TrainingOptions,
+    cache: PhotoCache,
+    usable: Indices,
+    steps: int,
+    epoch: int,
+    look_alikes: Callable[[Indices], list[Indices]] | None = None,
+) -> Generator[tuple[Pixels, Indices], None, None]:
+    """The batches of one epoch, the same for the same seed, epoch and look-alikes.
+
+    Everything random is decided here, in order; the work is done on other threads meanwhile.
+
+    Args:
+        options: P, K, seed and augmentation.
+        cache: the photos.
+        usable: int64, positions of the photos to train on.
+        steps: how many batches.
+        epoch: from 0.
+        look_alikes: see `pk_batches`.
+
+    Yields:
+        varied photos uint8 (batch, size, size, 3) and labels int64 (batch,); what `training_step`
+        takes.
+    """
+    vary = partial(_vary, options, cache, _pictures(options, cache, usable))
+    return ordered_map(
+        vary, _draws(options, cache, usable, steps, epoch, look_alikes), ahead=_AHEAD
+    )
+
+
+def _draws(
+    options: TrainingOptions,
+    cache: PhotoCache,
+    usable: Indices,
+    steps: int,
+    epoch: int,
+    look_alikes: Callable[[Indices], list[Indices]] | None,
+) -> Iterator[_Draw]:
+    rng = np.random.default_rng([options.seed, epoch, 1])
+    # Apart from the others, for backgrounds to leave them as they are.
+    generator = np.random.default_rng([options.seed, epoch, 3])
+    chosen = pk_batches(
+        cache.labels[usable],
+        options.items_per_batch,
+        options.photos_per_item,
+        range(epoch * steps, (epoch + 1) * steps),
+        [options.seed],
+        look_alikes,
+    )
+    for positions in chosen:
+        rows = usable[positions]
+        size = options.architecture.size
+        changes = draw_changes(rng, len(rows), size, options.augmentation)
+        replaced = generator.random(len(rows)) < options.augmentation.background
+        replaced &= cache.mask_rows[rows] >= 0
+        seeds = np.where(replaced, generator.integers(2**62, size=len(rows)), -1)
+        yield _Draw(rows, changes, seeds)
+
+
+def _vary(
+    options: TrainingOptions, cache: PhotoCache, pictures: Pixels, draw: _Draw
+) -> tuple[Pixels, Indices]:
+    size, masks = options.architecture.size, cache.masks
+    behind: list[NewBackground | None] = []
+    for row, seed in zip(cache.mask_rows[draw.rows], draw.backgrounds, strict=True):
+        if seed < 0:
+            behind.append(None)
+        else:
+            background = draw_background(np.random.default_rng(seed), size, pictures)
+            behind.append((masks[row], background))
+    photos = change_photos(cache.pixels[draw.rows], draw.changes, behind)
+    return photos, cache.labels[draw.rows]
+
+
+def _pictures(options: TrainingOptions, cache: PhotoCache, usable: Indices) -> Pixels:
+    """What to put behind items: those given, or photos of the catalogue that show more than one."""
+    if len(cache.pictures) or not options.augmentation.background:
+        return cache.pictures
+    natural = usable[cache.mask_rows[usable] < 0]
+    return cache.pixels[natural[evenly(len(natural), MOST_PICTURES)]]

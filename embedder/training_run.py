@@ -1,0 +1,211 @@
+"""The epochs of a training: batches, steps, a judgement, a checkpoint."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedder import validation
+from embedder.backend import keras
+from embedder.checkpoints import Progress, Stored, save_checkpoint
+from embedder.errors import TrainingError
+from embedder.mining import Floats, follow, nearest_items
+from embedder.photo_cache import PhotoCache
+from embedder.sampling import Indices
+from embedder.training_batches import batches
+from embedder.training_options import EpochReport, Listener, TrainingOptions
+from embedder.training_step import embedding_function, learning_rate_at, training_step
+
+_MOST_STEPS = 200  # an epoch of a large catalogue is not a whole pass: people want to see it move
+_FEWEST_STEPS = 10
+_MINED_FROM = 4  # batches that it takes to see every item: with fewer, look-alikes meet by chance
+
+
+@dataclass
+class Run:
+    """A training under way.
+
+    Attributes:
+        options: how to train.
+        settings: a text that is the same only for a training that may go on from here.
+        cache: the photos.
+        held: bool (photos,), kept out of training to judge by.
+        network: a Keras model.
+        optimizer: a Keras optimizer, built for it.
+        progress: how far it is.
+        best: the network's weights after the best epoch.
+        centroids: float32 (items, dim), followed to find look-alike items.
+    """
+
+    options: TrainingOptions
+    settings: str
+    cache: PhotoCache
+    held: npt.NDArray[np.bool_]
+    network: Any
+    optimizer: Any
+    progress: Progress
+    best: list[npt.NDArray[Any]]
+    centroids: Floats
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        batch = self.options.items_per_batch * self.options.photos_per_item
+        whole = math.ceil(int((~self.held).sum()) / batch)
+        return min(max(whole, _FEWEST_STEPS), _MOST_STEPS)
+
+    @property
+    def mines(self) -> bool:
+        """Whether look-alike items are put into the same batches."""
+        return len(self.cache.items) >= _MINED_FROM * self.options.items_per_batch
+
+
+def start(
+    options: TrainingOptions, settings: str, cache: PhotoCache, network: Any, stored: Stored
+) -> Run:
+    """A training from its beginning, or from a checkpoint."""
+    optimizer = keras.optimizers.Adam(options.learning_rate)
+    optimizer.build(network.trainable_variables)
+    held = validation.hold_out(cache.labels, options.seed)
+    weights = network.get_weights()
+    centroids = np.zeros((len(cache.items), options.architecture.dim), np.float32)
+    run = Run(options, settings, cache, held, network, optimizer, Progress(), weights, centroids)
+    if stored:
+        run.progress, groups = stored
+        network.set_weights(groups["network"])
+        for variable, value in zip(optimizer.variables, groups["optimizer"], strict=True):
+            variable.assign(value)
+        run.best = groups["best"]
+        run.centroids = groups["centroids"][0]
+    return run
+
+
+def train_epochs(run: Run, folder: Path, listener: Listener) -> None:
+    """Train until all epochs are done, or none was better for a while.
+
+    Raises:
+        TrainingError: the loss is not a number, or the checkpoint cannot be written.
+    """
+    step = training_step(run.network, run.optimizer, run.options.margin)
+    embed = embedding_function(run.network)
+    progress = run.progress
+    while progress.epoch < run.options.epochs:
+        if run.held.any() and progress.epoch - progress.improved_epoch >= run.options.patience:
+            break
+        started = time.monotonic()
+        losses = _train_epoch(run, step, folder, listener)
+        trained = time.monotonic() - started
+        accuracy = _accuracy(run, embed)
+        progress.epoch += 1
+        progress.losses.append(float(np.mean(losses)))
+        best = _keep_best(run, (*accuracy, -progress.losses[-1]))
+        progress.seconds += time.monotonic() - started
+        _save(run, folder)
+        listener.epoch(_report(run, accuracy, trained, best))
+
+
+def _train_epoch(
+    run: Run, step: Callable[..., Any], folder: Path, listener: Listener
+) -> list[float]:
+    options, epoch, steps = run.options, run.progress.epoch, run.steps
+    # As they were when the epoch began: batches are drawn ahead of the step, which moves them.
+    look_alikes = partial(nearest_items, run.centroids.copy()) if run.mines else None
+    usable, losses = np.flatnonzero(~run.held), []
+    with closing(batches(options, run.cache, usable, steps, epoch, look_alikes)) as drawn:
+        for number, (photos, labels) in enumerate(drawn):
+            done = (epoch * steps + number) / (options.epochs * steps)
+            run.optimizer.learning_rate.assign(options.learning_rate * learning_rate_at(done))
+            found, vectors = step(photos, labels)
+            loss = float(found)
+            if not math.isfinite(loss):
+                raise TrainingError(_diverged(loss, epoch, folder))
+            if run.mines:
+                follow(run.centroids, labels, np.asarray(vectors))
+            losses.append(loss)
+            listener.step(epoch + 1, number + 1, steps, loss)
+    return losses
+
+
+def _diverged(loss: float, epoch: int, folder: Path) -> str:
+    kept = f"the checkpoint of epoch {epoch} is kept in {folder}: " if epoch else ""
+    return (
+        f"the loss became {loss} in epoch {epoch + 1}; {kept}"
+        "use a lower learning rate (--learning-rate) and --replace"
+    )
+
+
+def _keep_best(run: Run, score: tuple[float, float, float]) -> bool:
+    progress = run.progress
+    if score[:2] > tuple(progress.best_score[:2]):
+        progress.improved_epoch = progress.epoch
+    # Without held-out photos there is nothing to choose by: the latest is as good as any.
+    if run.held.any() and score <= tuple(progress.best_score):
+        return False
+    progress.best_epoch, progress.best_score = progress.epoch, score
+    run.best = run.network.get_weights()
+    return True
+
+
+def gallery_and_queries(
+    run: Run, embed: Callable[[Any], Any]
+) -> tuple[Floats, Indices, Floats, Indices]:
+    """The vectors and items of photos to make centroids of, and of those to ask about.
+
+    Items are numbered anew, without those that are not judged by.
+    """
+    gallery, queries = validation.gallery_and_queries(run.cache.labels, run.held)
+    judged, labels = np.unique(run.cache.labels[gallery], return_inverse=True)
+    truth = np.searchsorted(judged, run.cache.labels[queries])
+    return _embed_rows(run, embed, gallery), labels, _embed_rows(run, embed, queries), truth
+
+
+def _embed_rows(run: Run, embed: Callable[[Any], Any], rows: Indices) -> Floats:
+    parts = [rows[first : first + 128] for first in range(0, len(rows), 128)]
+    return np.concatenate([np.asarray(embed(run.cache.pixels[part])) for part in parts])
+
+
+def _accuracy(run: Run, embed: Callable[[Any], Any]) -> tuple[float, float]:
+    if not run.held.any():
+        return 0.0, 0.0
+    gallery, labels, queries, truth = gallery_and_queries(run, embed)
+    centres = validation.centroids(gallery, labels, int(labels.max()) + 1)
+    return validation.accuracies(queries, truth, centres)
+
+
+def _save(run: Run, folder: Path) -> None:
+    groups = {
+        "network": run.network.get_weights(),
+        "optimizer": [np.asarray(variable) for variable in run.optimizer.variables],
+        "best": run.best,
+        "centroids": [run.centroids],
+    }
+    save_checkpoint(folder, run.settings, run.progress, groups)
+
+
+def _report(run: Run, accuracy: tuple[float, float], trained: float, best: bool) -> EpochReport:
+    progress, options = run.progress, run.options
+    photos = (
+        run.steps * min(options.items_per_batch, len(run.cache.items)) * options.photos_per_item
+    )
+    left = progress.seconds / progress.epoch * (options.epochs - progress.epoch)
+    measured = run.held.any()
+    return EpochReport(
+        progress.epoch,
+        options.epochs,
+        progress.losses[-1],
+        accuracy[0] if measured else None,
+        accuracy[1] if measured else None,
+        float(run.optimizer.learning_rate),
+        photos / trained,
+        left,
+        best,
+    )
