@@ -12,6 +12,7 @@ background set, and new photos of a generated catalogue.
 
 Finished rows are kept in DIR/learning.jsonl, so it can be stopped and started again, or given
 `--sets`, `--only` some rows, other `--rates` (factors of the learning rate) or another `--seed`.
+One seed a row: see what two seeds of one row differ by before two rows are said to.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def omniglot(arguments: argparse.Namespace) -> Data:
             characters[name] = (*characters.get(name, ()), path)
         (held if alphabet in HELD_ALPHABETS else train).update(characters)
     base = open_cache(Catalogue(whole.source, train), size, arguments.work / "omniglot")
-    cache = _turned(base, arguments.work / "omniglot-turned")
+    cache = _turned(base, arguments.work / f"omniglot-turned-{base.key[:12]}")
     alphabets = np.array([HELD_ALPHABETS.index(name.split("/")[0]) for name in held])
     asked = _prepared((path for paths in held.values() for path in paths), size)
     text = f"top-1 of {len(held)}, of {OF}, one to one; one drawing known"
@@ -136,8 +136,11 @@ def _turned(base: PhotoCache, folder: Path) -> PhotoCache:
     ways = [
         np.rot90(way, turn, (1, 2)) for way in (pixels, pixels[:, :, ::-1]) for turn in range(4)
     ]
-    folder.mkdir(parents=True, exist_ok=True)
-    np.concatenate(ways).tofile(folder / "photos.u8")
+    file = folder / "photos.u8"
+    # Left alone where it is there: another process may have it mapped.
+    if not file.exists() or file.stat().st_size != 8 * pixels.nbytes:
+        folder.mkdir(parents=True, exist_ok=True)
+        np.concatenate(ways).tofile(file)
     labels = np.concatenate([base.labels + way * len(base.items) for way in range(8)])
     items = tuple(f"{item} {way}" for way in range(8) for item in base.items)
     return PhotoCache(folder, base.size, labels, items, (), base.key, np.full(len(labels), -1))

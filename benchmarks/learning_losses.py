@@ -73,11 +73,11 @@ def multi_similarity(
     labels: Any,
     proxies: Any,
     alpha: float = 2.0,
-    beta: float = 50.0,
+    beta: float = 40.0,
     middle: float = 0.5,
     slack: float = 0.1,
 ) -> Any:
-    """Wang et al. 2019, "Multi-Similarity Loss with General Pair Weighting", equations 10, 11, 15.
+    """Wang et al. 2019, "Multi-Similarity Loss with General Pair Weighting".
 
     The mean over anchors i, with the cosines S, of
     `log(1 + sum_P exp(-alpha (S_ij - middle))) / alpha
@@ -121,7 +121,7 @@ def arcface(
 def proxy_anchor(
     vectors: Any, labels: Any, proxies: Any, alpha: float = 32.0, delta: float = 0.1
 ) -> Any:
-    """Kim et al. 2020, "Proxy Anchor Loss for Deep Metric Learning", equation 4.
+    """Kim et al. 2020, "Proxy Anchor Loss for Deep Metric Learning".
 
     With the cosines s of the batch to the proxies p: the mean over the proxies of items in the
     batch of `log(1 + sum exp(-alpha (s - delta)))` over the item's photos, and the mean over all
@@ -173,7 +173,7 @@ RECIPES = {
     ),
     "hard, soft margin, distances x 5": Recipe(partial(hard_soft, scale=5.0)),
     "multi-similarity": Recipe(
-        multi_similarity, note="alpha 2, beta 50, lambda 0.5, epsilon 0.1: the authors' code"
+        multi_similarity, note="alpha 2, beta 40, lambda 0.5, epsilon 0.1: the authors' code"
     ),
     "ArcFace 64, 0.5": Recipe(arcface, 1, note="scale and margin of the paper"),
     "ArcFace 16, 0.3": Recipe(partial(arcface, scale=16.0, margin=0.3), 1, note="gentler"),
