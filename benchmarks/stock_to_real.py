@@ -97,6 +97,7 @@ def photo_views(path: Path, size: int) -> Pixels:
 def stock_views(path: Path, size: int, seed: int) -> Pixels:
     """A stock picture, then `VIEWS` views of it on other backgrounds."""
     pixels, mask = prepare_masked(path, size)
+    # One seed for all pictures: on the same backgrounds, they differ by their items alone.
     views = item_views(np.random.default_rng(seed), pixels, mask, VIEWS)
     return np.concatenate([pixels[None], views])
 
@@ -195,10 +196,8 @@ def measure(embed: Embed, sides: dict[str, Side], names: Sequence[str]) -> None:
             whitened = of_photos.project(ask) @ of_stock.project(to).T
             for space, scores in (("", ask @ to.T), (", score space", whitened)):
                 top1, alone, together = figures(scores, photos.labels)
-                print(
-                    f"{network}, {name + space:<26}{top1:>6.1%} {alone:>7.1%} {together:>10.1%}",
-                    flush=True,
-                )
+                row = f"{network}, {name}{space}"
+                print(f"{row:<45}{top1:>6.1%} {alone:>7.1%} {together:>11.1%}", flush=True)
 
 
 def training_catalogue(real: Catalogue, stock: Catalogue, products: list[str]) -> Catalogue:
@@ -252,7 +251,7 @@ def main() -> None:
         f"products, {len(sides['stock'].labels)} candidates"
     )
     print(f"{'':<45}top-1   of 10  one to one")
-    measure(frozen_network(weights, arguments.size), sides, [f"{'frozen':<17}"])
+    measure(frozen_network(weights, arguments.size), sides, ["frozen"])
     print(f"{time.process_time() - started:.0f} CPU seconds", flush=True)
     for name, share in (("without", 0.0), ("with", 0.5)) if arguments.epochs else ():
         options = TrainingOptions(
@@ -267,8 +266,7 @@ def main() -> None:
         model = arguments.work / f"{name}.model"
         train(catalogue, model, options, replace_existing=True)
         network = trained_network(model, options.architecture)
-        kinds = [f"{'trained ' + name:<17}", f"{name + ', no head':<17}"]
-        measure(network, sides, kinds)
+        measure(network, sides, [f"trained {name}", f"trained {name}, no head"])
         print(f"{time.process_time() - started:.0f} CPU seconds", flush=True)
 
 
