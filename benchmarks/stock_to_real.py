@@ -45,7 +45,8 @@ TRAINED, DRAWS, CANDIDATES = 40, 1000, 10
 VIEWS = 12
 PARTS = (0.7, 0.5)  # of the sides of a photo: an item lies in its middle more often than not
 
-# The curve is flat from 0.3 on; products are few, so what their pictures say is not much to go by.
+# Within 0.3 points of the best of .3 to .85, one to one, frozen features and products drawn with
+# seeds 1 to 4. More than elsewhere: 40 products are few deviations, however many their photos.
 SHRINKAGE = 0.5
 
 Vectors = npt.NDArray[np.float32]
