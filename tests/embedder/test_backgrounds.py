@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
+from scipy import ndimage
 
 from embedder import TrainingError
 from embedder.backgrounds import (
     MOST_PICTURES,
     draw_background,
     foreground_mask,
+    item_views,
     load_pictures,
     prepare_masked,
 )
@@ -170,6 +172,68 @@ def test_generated_backgrounds_differ_and_a_seed_decides_them():
     np.testing.assert_array_equal(first, some(1))
     assert len({one.tobytes() for one in [*first, *some(2)]}) == 60
     assert np.median(first.std(axis=(1, 2))) > 10
+
+
+def cut_out(side: int = 48) -> tuple[np.ndarray, np.ndarray]:
+    """A red item on white, and its mask."""
+    pixels, mask = np.full((side, side, 3), 255, np.uint8), np.zeros((side, side), np.uint8)
+    pixels[10:40, 15:30], mask[10:40, 15:30] = (255, 0, 0), 255
+    return pixels, mask
+
+
+def reddish(views: np.ndarray) -> np.ndarray:
+    return (views[..., 0] > 140) & (views[..., 1:].max(axis=-1) < 12)
+
+
+def test_views_show_the_item_on_other_backgrounds():
+    pixels, mask = cut_out()
+    before = pixels.copy()
+    views = item_views(np.random.default_rng(0), pixels, mask, 30)
+    assert (views.shape, views.dtype) == ((30, 48, 48, 3), np.uint8)
+    np.testing.assert_array_equal(pixels, before)
+    assert len({view.tobytes() for view in views}) == 30
+    in_place, elsewhere, heap = views[::3], views[1::3], views[2::3]
+    assert (in_place[:, mask == 255] == (255, 0, 0)).all()
+    assert (in_place[:, mask == 0] == 255).all(axis=-1).mean() < 0.05  # no white is left
+    areas = reddish(elsewhere).sum(axis=(1, 2)) / (mask == 255).sum()
+    assert (areas > 0.2).all() and (areas < 2.5).all() and np.ptp(areas) > 0.5
+    places = [np.argwhere(red).mean(axis=0) for red in reddish(elsewhere)]
+    assert np.ptp(places, axis=0).min() > 5
+    assert reddish(heap).mean() > 0.35
+
+
+def test_an_item_in_a_heap_is_there_many_times():
+    pixels, mask = cut_out()
+    pixels[24:26, 15:30] = (0, 0, 255)  # a stripe, to count copies by
+    heaps = item_views(np.random.default_rng(1), pixels, mask, 30)[2::3]
+    blue = (heaps[..., 2] > 90) & (heaps[..., :2].max(axis=-1) < 60)
+    assert np.median([ndimage.label(one)[1] for one in blue]) >= 4
+
+
+def test_a_seed_decides_the_views():
+    pixels, mask = cut_out()
+    first, again, other = (
+        item_views(np.random.default_rng(seed), pixels, mask, 6) for seed in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any(axis=(1, 2, 3)).all()
+
+
+@pytest.mark.parametrize("mask", [None, np.zeros((48, 48), np.uint8)])
+def test_without_an_item_to_cut_out_views_are_the_picture(mask):
+    pixels, _ = cut_out()
+    views = item_views(np.random.default_rng(0), pixels, mask, 3)
+    np.testing.assert_array_equal(views, np.stack([pixels] * 3))
+
+
+@pytest.mark.parametrize(
+    "box", [(0, 48, 20, 21), (20, 21, 0, 48), (0, 48, 0, 48), (47, 48, 47, 48)]
+)
+def test_items_of_any_proportions_have_views(box):
+    pixels, mask = cut_out()
+    mask[:] = 0
+    mask[box[0] : box[1], box[2] : box[3]] = 255
+    assert item_views(np.random.default_rng(0), pixels, mask, 9).shape == (9, 48, 48, 3)
 
 
 def test_given_pictures_fill_their_square(tmp_path: Path):
