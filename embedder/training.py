@@ -41,7 +41,8 @@ class _Run:
     settings: str
     cache: PhotoCache
     held: npt.NDArray[np.bool_]
-    network: Any
+    network: Any  # as it is trained ...
+    asked: Any  # ... and as it is used, on photos of another size perhaps
     optimizer: Any
     progress: Progress
     best: list[npt.NDArray[Any]]
@@ -118,6 +119,11 @@ def _train(
 ) -> ModelInfo:
     # What can be wrong with the request is found out before photos are decoded for hours.
     size, masks = options.architecture.size, options.augmentation.background > 0
+    if not 1 <= options.side_trained_at <= size:
+        raise TrainingError(
+            f"expected to train at 1 to {size} px, the size of the photos, "
+            f"found {options.side_trained_at} px"
+        )
     photos, given = cache_key(catalogue, size, masks), None
     if options.backgrounds:
         given = load_pictures(Path(options.backgrounds), size)
@@ -125,7 +131,8 @@ def _train(
     settings = _settings(options, photos)
     stored = load_checkpoint(folder, settings)
     keras.utils.set_random_seed(options.seed)
-    network = build_network(options.architecture, None if stored else options.weights)
+    trained_at = replace(options.architecture, size=options.side_trained_at)
+    network = build_network(trained_at, None if stored else options.weights)
     cache = open_cache(catalogue, size, folder, listener.decoded, masks)
     if given is not None:
         cache = replace(cache, pictures=given)
@@ -149,8 +156,10 @@ def _start(
     optimizer = keras.optimizers.Adam(options.learning_rate)
     optimizer.build(network.trainable_variables)
     held = validation.hold_out(cache.labels, options.seed)
-    weights = network.get_weights()
-    run = _Run(options, settings, cache, held, network, optimizer, Progress(), weights)
+    weights, asked = network.get_weights(), network
+    if options.training_size:
+        asked = build_network(options.architecture)
+    run = _Run(options, settings, cache, held, network, asked, optimizer, Progress(), weights)
     if stored:
         run.progress, groups = stored
         network.set_weights(groups["network"])
@@ -167,7 +176,7 @@ def _settings(options: TrainingOptions, photos: str) -> str:
 def _train_epochs(run: _Run, folder: Path, listener: Listener) -> None:
     options, progress = run.options, run.progress
     step = training_step(run.network, run.optimizer, options.margin)
-    embed = embedding_function(run.network)
+    embed = embedding_function(run.asked)
     while progress.epoch < options.epochs:
         if run.held.any() and progress.epoch - progress.improved_epoch >= options.patience:
             break
@@ -186,6 +195,8 @@ def _train_epochs(run: _Run, folder: Path, listener: Listener) -> None:
             losses.append(loss)
             listener.step(progress.epoch + 1, number + 1, run.steps, loss)
         trained = time.monotonic() - started
+        if run.asked is not run.network:
+            run.asked.set_weights(run.network.get_weights())
         accuracy = _accuracy(run, embed)
         progress.epoch += 1
         progress.losses.append(float(np.mean(losses)))
@@ -259,12 +270,12 @@ def _report(run: _Run, accuracy: tuple[float, float], trained: float, best: bool
 
 
 def _finish(run: _Run, model: Path) -> ModelInfo:
-    run.network.set_weights(run.best)
+    run.asked.set_weights(run.best)
     temperature, whitened_temperature = validation.DEFAULT_TEMPERATURE, None
     accuracy: tuple[float | None, float | None] = (None, None)
     whitened_accuracy = accuracy
     if run.held.any():
-        vectors = _gallery_and_queries(run, embedding_function(run.network))
+        vectors = _gallery_and_queries(run, embedding_function(run.asked))
         plain, whitened = validation.judge_spaces(*vectors, len(run.cache.items), run.options.seed)
         temperature = plain.temperature
         accuracy = (round(run.progress.best_score[0], 4), round(run.progress.best_score[1], 4))
@@ -301,7 +312,7 @@ def _finish(run: _Run, model: Path) -> ModelInfo:
     info = ModelInfo(
         run.options.architecture, temperature, facts, whitened_temperature=whitened_temperature
     )
-    return save_model(run.network, info, some, model)
+    return save_model(run.asked, info, some, model)
 
 
 def _file_name(path: str | None) -> str | None:

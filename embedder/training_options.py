@@ -65,6 +65,9 @@ class TrainingOptions:
         augmentation: how much photos vary.
         backgrounds: a folder of photos to put behind items, as far as `augmentation.background`
             says; None for other photos of the catalogue and generated pictures.
+        training_size: side of the photos while training, at most that of `architecture`, which
+            photos are embedded at; None for the same. A smaller one trains as much faster as it has
+            fewer pixels.
     """
 
     architecture: Architecture = field(default_factory=Architecture)
@@ -78,6 +81,12 @@ class TrainingOptions:
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
     backgrounds: str | None = None
+    training_size: int | None = None
+
+    @property
+    def side_trained_at(self) -> int:
+        """Side of the photos while training, in pixels."""
+        return self.training_size or self.architecture.size
 
 
 @dataclass(frozen=True)

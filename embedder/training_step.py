@@ -55,10 +55,11 @@ def batches(
     pictures = _pictures(options, cache, usable)
     for positions in chosen:
         rows = usable[positions]
-        size = options.architecture.size
-        changes = draw_changes(rng, len(rows), size, options.augmentation)
+        size = options.side_trained_at
+        source = options.architecture.size
+        changes = draw_changes(rng, len(rows), size, options.augmentation, source)
         behind = _behind(generator, cache, rows, options, pictures)
-        photos = change_photos(cache.pixels[rows], changes, behind)
+        photos = change_photos(cache.pixels[rows], changes, behind, size)
         yield photos, cache.labels[rows]
 
 
@@ -77,7 +78,7 @@ def _behind(
     options: TrainingOptions,
     pictures: Pixels,
 ) -> list[NewBackground | None]:
-    size, share = options.architecture.size, options.augmentation.background
+    size, share = options.side_trained_at, options.augmentation.background
     behind: list[NewBackground | None] = []
     for mask, chance in zip(cache.mask_rows[rows], rng.random(len(rows)), strict=True):
         replaced = mask >= 0 and chance < share

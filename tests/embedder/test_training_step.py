@@ -87,3 +87,13 @@ def test_seed_and_epoch_decide_the_batches(cache: PhotoCache):
     first, _ = drawn(cache, **options)
     np.testing.assert_array_equal(first, drawn(cache, **options)[0])
     assert (first != drawn(cache, epoch=1, **options)[0]).any()
+
+
+def test_photos_may_be_smaller_while_training(cache: PhotoCache):
+    options = replace(OPTIONS, training_size=8, augmentation=replace(NONE, background=1.0))
+    given = replace(cache, pictures=np.full((1, 24, 24, 3), (1, 2, 3), np.uint8))
+    for photos, labels in batches(options, given, np.arange(6), 3, 0):
+        assert photos.shape == (6, 8, 8, 3)
+        # The item is at 4 to 10 of 16 pixels, so at 2 to 5 of 8.
+        inside = photos[labels == 0][:, 3, 3].astype(int)
+        assert abs(inside - ITEM).max() <= 6
