@@ -98,7 +98,7 @@ def draw_geometry(
     """
     source = source or size
     angle = np.radians(rng.uniform(-options.rotation, options.rotation, count))
-    scale = (1 + options.zoom) ** rng.uniform(-1, 1, count)
+    scale = (1 + options.zoom) ** rng.uniform(-1, 1, count) / (1 + options.closer)
     stretch = (1 + options.stretch) ** rng.uniform(-0.5, 0.5, count)
     mirror = np.where(options.flip & (rng.random(count) < 0.5), -1.0, 1.0)
     shift = rng.uniform(-options.shift, options.shift, (count, 2)) * size

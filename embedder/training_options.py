@@ -16,6 +16,8 @@ class Augmentation:
         rotation: largest turn, in degrees.
         zoom: largest change of scale, as a share: 0.25 is 1/1.25 to 1.25 times.
         stretch: largest change of the proportions, likewise.
+        closer: how much larger things are in the middle of that range than in the photo, as a
+            share: 0.25 shows 1/1.25 of the photo's side.
         shift: largest move, as a share of the side.
         flip: mirror half of the photos. A mirrored item is another item in some catalogues.
         brightness: largest change, as a share of full white.
@@ -46,6 +48,7 @@ class Augmentation:
     blur: float = 0.0
     jpeg: int = 0
     background: float = 0.0
+    closer: float = 0.0
 
 
 @dataclass(frozen=True)

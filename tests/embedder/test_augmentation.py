@@ -130,6 +130,16 @@ def test_zoom_scales_both_ways_and_keeps_proportions():
     assert 1.22 < parts[:, 0, 0].max() <= 1.25 + 1e-6
 
 
+def test_closer_shows_a_part_of_the_photo_about_its_centre():
+    far, near = (
+        draw_geometry(np.random.default_rng(0), 50, SIZE, replace(NONE, zoom=0.5, closer=closer))
+        for closer in (0.0, 0.25)
+    )
+    np.testing.assert_allclose(near[:, [0, 1, 3, 4]] * 1.25, far[:, [0, 1, 3, 4]])
+    middle = near[:, [0, 3]] * SIZE / 2 + near[:, [1, 4]] * SIZE / 2 + near[:, [2, 5]]
+    np.testing.assert_allclose(middle, SIZE / 2)
+
+
 def test_stretch_changes_proportions_and_keeps_the_area():
     parts = linear_parts(replace(NONE, stretch=0.21))
     np.testing.assert_allclose(np.linalg.det(parts), 1, rtol=1e-6)
