@@ -175,7 +175,7 @@ def _settings(options: TrainingOptions, photos: str) -> str:
 
 def _train_epochs(run: _Run, folder: Path, listener: Listener) -> None:
     options, progress = run.options, run.progress
-    step = training_step(run.network, run.optimizer, options.margin)
+    step = training_step(run.network, run.optimizer, options.margin, options.steepness)
     embed = embedding_function(run.asked)
     while progress.epoch < options.epochs:
         if run.held.any() and progress.epoch - progress.improved_epoch >= options.patience:

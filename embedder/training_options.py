@@ -64,6 +64,8 @@ class TrainingOptions:
         photos_per_item: K.
         learning_rate: the highest; it rises over the first steps and falls as a cosine.
         margin: of the triplet loss; None for the soft margin.
+        steepness: multiplies the distances in the loss. Those of unit vectors are at most 2, where
+            the soft margin hardly tells a triplet that is wrong from one that is right.
         seed: decides everything random.
         augmentation: how much photos vary.
         backgrounds: a folder of photos to put behind items, as far as `augmentation.background`
@@ -85,6 +87,7 @@ class TrainingOptions:
     augmentation: Augmentation = field(default_factory=Augmentation)
     backgrounds: str | None = None
     training_size: int | None = None
+    steepness: float = 1.0
 
     @property
     def side_trained_at(self) -> int:

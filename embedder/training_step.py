@@ -87,13 +87,17 @@ def _behind(
     return behind
 
 
-def training_step(network: Any, optimizer: Any, margin: float | None) -> Any:
+def training_step(
+    network: Any, optimizer: Any, margin: float | None, steepness: float = 1.0
+) -> Any:
     """A compiled function that learns from one batch of `batches` and returns its loss."""
 
     def step(photos: Any, labels: Any) -> Any:
         with tf.GradientTape() as tape:
             vectors = network(tf.cast(photos, tf.float32), training=True)
-            loss = triplet_hard_loss(labels, vectors, margin or 0.0, soft=margin is None)
+            # Distances grow with the vectors; a margin is in distances of unit vectors.
+            longer, margin_then = vectors * steepness, (margin or 0.0) * steepness
+            loss = triplet_hard_loss(labels, longer, margin_then, soft=margin is None)
         gradients = tape.gradient(loss, network.trainable_variables)
         optimizer.apply(gradients, network.trainable_variables)
         return loss
