@@ -61,7 +61,7 @@ def compare(name: str, options: TrainingOptions, cache: PhotoCache) -> None:
     network = build_network(options.architecture)
     optimizer = keras.optimizers.Adam(1e-4)
     optimizer.build(network.trainable_variables)
-    bare, whole = bare_step(network), training_step(network, optimizer, None)
+    bare, whole = bare_step(network), training_step(network, optimizer, options)
     usable = np.arange(len(cache.labels))
     photos, labels = next(batches(options, cache, usable, 1, 0))
 

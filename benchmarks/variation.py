@@ -22,7 +22,7 @@ from embedder.backgrounds import draw_background, prepare_masked
 from embedder.model_files import Architecture
 from embedder.networks import build_network
 from embedder.photos import prepare
-from embedder.training_options import Augmentation
+from embedder.training_options import Augmentation, TrainingOptions
 from embedder.training_step import training_step
 
 BATCH, REPEATS = 128, 8
@@ -61,9 +61,9 @@ def main() -> None:
     stock = [photos[0] for photos in read_catalogue(grocery / "iconic").items.values()]
     masks = [prepare_masked(stock[at % len(stock)], size)[1] for at in range(BATCH)]
     network = build_network(Architecture("MobileNet", 0.25, size))
-    step = training_step(network, keras.optimizers.Adam(1e-3), None)
+    learn = training_step(network, keras.optimizers.Adam(1e-3), TrainingOptions())
     labels = np.repeat(np.arange(BATCH // 4), 4)
-    learning = milliseconds(lambda: float(step(photos, labels)))
+    learning = milliseconds(lambda: float(learn(photos, labels)[0]))
     print(f"{BATCH} photos of {size} px, ms of processor time; share of learning")
     print(f"{'learning (MobileNet 0.25)':<28} {learning:>7.1f}")
 

@@ -22,7 +22,8 @@ from embedder.training_options import Augmentation
 Floats = npt.NDArray[np.float64]
 
 NewBackground = tuple[Pixels, Image.Image]
-"""The mask of an item, uint8 (size, size), and the RGB picture of that size to put behind it."""
+"""The mask of an item in its photo, uint8 (source, source), and the RGB picture, of the size of the
+result, to put behind it."""
 
 _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
 
@@ -55,9 +56,15 @@ class Changes(NamedTuple):
     quality: npt.NDArray[np.int64]
 
 
-def draw_changes(rng: np.random.Generator, count: int, size: int, options: Augmentation) -> Changes:
-    """Random changes for `count` photos of `size`."""
-    geometry = draw_geometry(rng, count, size, options)
+def draw_changes(
+    rng: np.random.Generator,
+    count: int,
+    size: int,
+    options: Augmentation,
+    source: int | None = None,
+) -> Changes:
+    """Random changes of `count` photos of `source` px, `size` unless given, to some of `size`."""
+    geometry = draw_geometry(rng, count, size, options, source)
     blurred, blur = rng.random((2, count))
     compressed, quality = rng.random((2, count))
     highest = max(options.jpeg, _BEST_QUALITY)
@@ -76,14 +83,22 @@ def draw_changes(rng: np.random.Generator, count: int, size: int, options: Augme
     )
 
 
-def draw_geometry(rng: np.random.Generator, count: int, size: int, options: Augmentation) -> Floats:
+def draw_geometry(
+    rng: np.random.Generator,
+    count: int,
+    size: int,
+    options: Augmentation,
+    source: int | None = None,
+) -> Floats:
     """Random perspective transforms (count, 8), as `PIL.Image.Transform.PERSPECTIVE` takes them.
 
     Each maps a place in the result to the place in the photo it is taken from: to the centre for
-    the centre, but for the shift. Places are in pixels from the photo's top left corner.
+    the centre, but for the shift. Places are in pixels from the top left corner, in the result of
+    those of `size`, in the photo of those of `source`, which is `size` unless given.
     """
+    source = source or size
     angle = np.radians(rng.uniform(-options.rotation, options.rotation, count))
-    scale = (1 + options.zoom) ** rng.uniform(-1, 1, count)
+    scale = (1 + options.zoom) ** rng.uniform(-1, 1, count) / (1 + options.closer)
     stretch = (1 + options.stretch) ** rng.uniform(-0.5, 0.5, count)
     mirror = np.where(options.flip & (rng.random(count) < 0.5), -1.0, 1.0)
     shift = rng.uniform(-options.shift, options.shift, (count, 2)) * size
@@ -96,7 +111,8 @@ def draw_geometry(rng: np.random.Generator, count: int, size: int, options: Augm
     moved[:, :2, 2] = shift
     moved[:, 2, :2] = tilt
     from_centre, to_centre = np.eye(3), np.eye(3)
-    from_centre[:2, 2], to_centre[:2, 2] = size / 2, -size / 2
+    from_centre[[0, 1], [0, 1]] = source / size
+    from_centre[:2, 2], to_centre[:2, 2] = source / 2, -size / 2
     whole = from_centre @ moved @ to_centre
     flat: Floats = (whole / whole[:, 2:, 2:]).reshape(count, 9)[:, :8]
     return flat
@@ -129,8 +145,9 @@ def change_photos(
     photos: Pixels,
     changes: Changes,
     behind: Sequence[NewBackground | None],
+    size: int | None = None,
 ) -> Pixels:
-    """Apply drawn changes: uint8 (count, size, size, 3) -> the same.
+    """Apply drawn changes: uint8 (count, source, source, 3) -> (count, size, size, 3).
 
     What comes into view from outside a photo has the colour of the padding, `FILL`, or is a part of
     the new background.
@@ -139,14 +156,16 @@ def change_photos(
         photos: as `prepare` makes them.
         changes: of `draw_changes`.
         behind: for each photo the mask of its item and what to put behind it, or None.
+        size: what the changes were drawn for; that of the photos unless given.
     """
-    changed = np.empty_like(photos)
+    size = size or photos.shape[1]
+    changed = np.empty((len(photos), size, size, 3), np.uint8)
     for row, photo in enumerate(photos):
         geometry = changes.geometry[row]
-        image = _moved(Image.fromarray(photo), geometry, FILL)
+        image = _moved(Image.fromarray(photo), geometry, size, FILL)
         if (new := behind[row]) is not None:
             mask, background = new
-            item = _moved(Image.fromarray(mask), geometry, 0)
+            item = _moved(Image.fromarray(mask), geometry, size, 0)
             image = Image.composite(image, background, item)
         left, top, right, bottom = changes.cover[row].tolist()
         if left < right and top < bottom:
@@ -165,9 +184,12 @@ def change_photos(
     return changed
 
 
-def _moved(image: Image.Image, geometry: Floats, fill: int | tuple[int, ...]) -> Image.Image:
+def _moved(
+    image: Image.Image, geometry: Floats, size: int, fill: int | tuple[int, ...]
+) -> Image.Image:
     # The affine transform is the faster one, where it is enough.
     tilted = geometry[6:].any()
     method = Image.Transform.PERSPECTIVE if tilted else Image.Transform.AFFINE
     numbers = geometry.tolist() if tilted else geometry[:6].tolist()
-    return image.transform(image.size, method, numbers, Image.Resampling.BILINEAR, fillcolor=fill)
+    bilinear = Image.Resampling.BILINEAR
+    return image.transform((size, size), method, numbers, bilinear, fillcolor=fill)

@@ -95,6 +95,11 @@ def _train(
 ) -> ModelInfo:
     # What can be wrong with the request is found out before photos are decoded for hours.
     size, masks = options.architecture.size, options.augmentation.background > 0
+    if not 1 <= options.side_trained_at <= size:
+        raise TrainingError(
+            f"expected to train at 1 to {size} px, the size of the photos, "
+            f"found {options.side_trained_at} px"
+        )
     photos, given = cache_key(catalogue, size, masks), None
     if options.backgrounds:
         given = load_pictures(Path(options.backgrounds), size)
@@ -102,7 +107,8 @@ def _train(
     settings = _settings(options, photos)
     stored = load_checkpoint(folder, settings)
     keras.utils.set_random_seed(options.seed)
-    network = build_network(options.architecture, None if stored else options.weights)
+    trained_at = replace(options.architecture, size=options.side_trained_at)
+    network = build_network(trained_at, None if stored else options.weights)
     cache = open_cache(catalogue, size, folder, listener.decoded, masks)
     if given is not None:
         cache = replace(cache, pictures=given)
@@ -133,12 +139,12 @@ def _settings(options: TrainingOptions, photos: str) -> str:
 
 
 def _finish(run: Run, model: Path) -> ModelInfo:
-    run.network.set_weights(run.best)
+    run.asked.set_weights(run.best)
     temperature, whitened_temperature = validation.DEFAULT_TEMPERATURE, None
     accuracy: tuple[float | None, float | None] = (None, None)
     whitened_accuracy, judged = accuracy, 0
     if run.held.any():
-        vectors = gallery_and_queries(run, embedding_function(run.network))
+        vectors = gallery_and_queries(run, embedding_function(run.asked))
         judged = int(vectors[1].max()) + 1
         plain, whitened = validation.judge_spaces(*vectors, judged, run.options.seed)
         temperature = plain.temperature
@@ -177,7 +183,7 @@ def _finish(run: Run, model: Path) -> ModelInfo:
     info = ModelInfo(
         run.options.architecture, temperature, facts, whitened_temperature=whitened_temperature
     )
-    return save_model(run.network, info, some, model)
+    return save_model(run.asked, info, some, model)
 
 
 def _file_name(path: str | None) -> str | None:

@@ -47,8 +47,8 @@ def batches(
         look_alikes: see `pk_batches`.
 
     Yields:
-        varied photos uint8 (batch, size, size, 3) and labels int64 (batch,); what `training_step`
-        takes.
+        varied photos uint8 (batch, side, side, 3) of the side trained at, and labels int64
+        (batch,); what `training_step` takes.
     """
     vary = partial(_vary, options, cache, _pictures(options, cache, usable))
     return ordered_map(
@@ -77,8 +77,8 @@ def _draws(
     )
     for positions in chosen:
         rows = usable[positions]
-        size = options.architecture.size
-        changes = draw_changes(rng, len(rows), size, options.augmentation)
+        size, source = options.side_trained_at, options.architecture.size
+        changes = draw_changes(rng, len(rows), size, options.augmentation, source)
         replaced = generator.random(len(rows)) < options.augmentation.background
         replaced &= cache.mask_rows[rows] >= 0
         seeds = np.where(replaced, generator.integers(2**62, size=len(rows)), -1)
@@ -88,7 +88,7 @@ def _draws(
 def _vary(
     options: TrainingOptions, cache: PhotoCache, pictures: Pixels, draw: _Draw
 ) -> tuple[Pixels, Indices]:
-    size, masks = options.architecture.size, cache.masks
+    size, masks = options.side_trained_at, cache.masks
     behind: list[NewBackground | None] = []
     for row, seed in zip(cache.mask_rows[draw.rows], draw.backgrounds, strict=True):
         if seed < 0:
@@ -96,7 +96,7 @@ def _vary(
         else:
             background = draw_background(np.random.default_rng(seed), size, pictures)
             behind.append((masks[row], background))
-    photos = change_photos(cache.pixels[draw.rows], draw.changes, behind)
+    photos = change_photos(cache.pixels[draw.rows], draw.changes, behind, size)
     return photos, cache.labels[draw.rows]
 
 

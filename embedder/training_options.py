@@ -16,6 +16,8 @@ class Augmentation:
         rotation: largest turn, in degrees.
         zoom: largest change of scale, as a share: 0.25 is 1/1.25 to 1.25 times.
         stretch: largest change of the proportions, likewise.
+        closer: how much larger things are in the middle of that range than in the photo, as a
+            share: 0.25 shows 1/1.25 of the photo's side.
         shift: largest move, as a share of the side.
         flip: mirror half of the photos. A mirrored item is another item in some catalogues.
         brightness: largest change, as a share of full white.
@@ -46,6 +48,7 @@ class Augmentation:
     blur: float = 0.0
     jpeg: int = 0
     background: float = 0.0
+    closer: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,15 @@ class TrainingOptions:
         photos_per_item: K.
         learning_rate: the highest; it rises over the first steps and falls as a cosine.
         margin: of the triplet loss; None for the soft margin.
+        steepness: multiplies the distances in the loss. Those of unit vectors are at most 2, where
+            the soft margin hardly tells a triplet that is wrong from one that is right.
         seed: decides everything random.
         augmentation: how much photos vary.
         backgrounds: a folder of photos to put behind items, as far as `augmentation.background`
             says; None for other photos of the catalogue and generated pictures.
+        training_size: side of the photos while training, at most that of `architecture`, which
+            photos are embedded at; None for the same. A smaller one trains as much faster as it has
+            fewer pixels.
     """
 
     architecture: Architecture = field(default_factory=Architecture)
@@ -78,6 +86,13 @@ class TrainingOptions:
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
     backgrounds: str | None = None
+    training_size: int | None = None
+    steepness: float = 1.0
+
+    @property
+    def side_trained_at(self) -> int:
+        """Side of the photos while training, in pixels."""
+        return self.training_size or self.architecture.size
 
 
 @dataclass(frozen=True)

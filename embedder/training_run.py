@@ -19,6 +19,7 @@ from embedder.backend import keras
 from embedder.checkpoints import Progress, Stored, save_checkpoint
 from embedder.errors import TrainingError
 from embedder.mining import Floats, follow, nearest_items
+from embedder.networks import build_network
 from embedder.photo_cache import PhotoCache
 from embedder.sampling import Indices
 from embedder.training_batches import batches
@@ -39,7 +40,8 @@ class Run:
         settings: a text that is the same only for a training that may go on from here.
         cache: the photos.
         held: bool (photos,), kept out of training to judge by.
-        network: a Keras model.
+        network: a Keras model, as it is trained.
+        asked: the same as it is used, perhaps for photos of another size.
         optimizer: a Keras optimizer, built for it.
         progress: how far it is.
         best: the network's weights after the best epoch.
@@ -51,6 +53,7 @@ class Run:
     cache: PhotoCache
     held: npt.NDArray[np.bool_]
     network: Any
+    asked: Any
     optimizer: Any
     progress: Progress
     best: list[npt.NDArray[Any]]
@@ -76,9 +79,14 @@ def start(
     optimizer = keras.optimizers.Adam(options.learning_rate)
     optimizer.build(network.trainable_variables)
     held = validation.hold_out(cache.labels, options.seed)
-    weights = network.get_weights()
+    weights, asked = network.get_weights(), network
+    if options.side_trained_at != options.architecture.size:
+        asked = build_network(options.architecture)
     centroids = np.zeros((len(cache.items), options.architecture.dim), np.float32)
-    run = Run(options, settings, cache, held, network, optimizer, Progress(), weights, centroids)
+    progress = Progress()
+    run = Run(
+        options, settings, cache, held, network, asked, optimizer, progress, weights, centroids
+    )
     if stored:
         run.progress, groups = stored
         network.set_weights(groups["network"])
@@ -95,8 +103,8 @@ def train_epochs(run: Run, folder: Path, listener: Listener) -> None:
     Raises:
         TrainingError: the loss is not a number, or the checkpoint cannot be written.
     """
-    step = training_step(run.network, run.optimizer, run.options.margin)
-    embed = embedding_function(run.network)
+    step = training_step(run.network, run.optimizer, run.options)
+    embed = embedding_function(run.asked)
     progress = run.progress
     while progress.epoch < run.options.epochs:
         if run.held.any() and progress.epoch - progress.improved_epoch >= run.options.patience:
@@ -104,6 +112,8 @@ def train_epochs(run: Run, folder: Path, listener: Listener) -> None:
         started = time.monotonic()
         losses = _train_epoch(run, step, folder, listener)
         trained = time.monotonic() - started
+        if run.asked is not run.network:
+            run.asked.set_weights(run.network.get_weights())
         accuracy = _accuracy(run, embed)
         progress.epoch += 1
         progress.losses.append(float(np.mean(losses)))

@@ -8,21 +8,25 @@ from typing import Any
 import tensorflow as tf
 
 from embedder.losses import triplet_hard_loss
+from embedder.training_options import TrainingOptions
 
 _WARM_UP = 0.05  # of all steps
 _LOWEST = 0.01  # of the highest learning rate
 
 
-def training_step(network: Any, optimizer: Any, margin: float | None) -> Any:
+def training_step(network: Any, optimizer: Any, options: TrainingOptions) -> Any:
     """A compiled function that learns from one batch of `batches`.
 
     It returns the loss, and the vectors (batch, dim) that the batch had before the step.
     """
+    # Distances grow with the vectors; a margin is in distances of unit vectors.
+    steepness, soft = options.steepness, options.margin is None
+    margin = (options.margin or 0.0) * steepness
 
     def step(photos: Any, labels: Any) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
             vectors = network(tf.cast(photos, tf.float32), training=True)
-            loss = triplet_hard_loss(labels, vectors, margin or 0.0, soft=margin is None)
+            loss = triplet_hard_loss(labels, vectors * steepness, margin, soft=soft)
         gradients = tape.gradient(loss, network.trainable_variables)
         optimizer.apply(gradients, network.trainable_variables)
         return loss, vectors

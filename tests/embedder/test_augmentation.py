@@ -42,6 +42,32 @@ def test_without_variation_photos_stay_as_they_are():
     np.testing.assert_array_equal(result, batch)
 
 
+def test_photos_may_come_out_smaller_whole_and_in_proportion():
+    # Of a picture that is linear in both places, half the size has the same values at its places.
+    rows, columns = np.mgrid[0:80, 0:80] + 0.5
+    ramps = np.stack([rows * 3, columns * 3, rows + columns], axis=2).round().astype(np.uint8)
+    changes = draw_changes(np.random.default_rng(0), 1, 40, NONE, source=80)
+    result = change_photos(ramps[None], changes, [None], 40)
+    assert result.shape == (1, 40, 40, 3)
+    rows, columns = np.mgrid[0:40, 0:40] * 2 + 1.0
+    expected = np.stack([rows * 3, columns * 3, rows + columns], axis=2)
+    np.testing.assert_allclose(result[0].astype(float), expected, atol=2)
+
+
+def test_a_smaller_photo_is_varied_like_a_large_one():
+    options = replace(NONE, rotation=40, zoom=0.5, shift=0.3, flip=True, perspective=0.2)
+    small, large = (
+        draw_geometry(np.random.default_rng(5), 20, size, options, source=80) for size in (40, 80)
+    )
+    places = np.random.default_rng(6).uniform(0, 1, (20, 2))
+    for (x, y), *both in zip(places, small, large, strict=True):
+        found = []
+        for (a, b, c, d, e, f, g, h), size in zip(both, (40, 80), strict=True):
+            u, v = x * size, y * size
+            found.append(np.array([a * u + b * v + c, d * u + e * v + f]) / (g * u + h * v + 1))
+        np.testing.assert_allclose(*found)
+
+
 def test_flip_mirrors_about_half_of_the_photos_exactly():
     batch = photos(60)
     result = varied(replace(NONE, flip=True), batch)
@@ -102,6 +128,16 @@ def test_zoom_scales_both_ways_and_keeps_proportions():
     np.testing.assert_allclose(parts[:, 0, 0], parts[:, 1, 1])
     assert 0.8 - 1e-6 <= parts[:, 0, 0].min() < 0.82
     assert 1.22 < parts[:, 0, 0].max() <= 1.25 + 1e-6
+
+
+def test_closer_shows_a_part_of_the_photo_about_its_centre():
+    far, near = (
+        draw_geometry(np.random.default_rng(0), 50, SIZE, replace(NONE, zoom=0.5, closer=closer))
+        for closer in (0.0, 0.25)
+    )
+    np.testing.assert_allclose(near[:, [0, 1, 3, 4]] * 1.25, far[:, [0, 1, 3, 4]])
+    middle = near[:, [0, 3]] * SIZE / 2 + near[:, [1, 4]] * SIZE / 2 + near[:, [2, 5]]
+    np.testing.assert_allclose(middle, SIZE / 2)
 
 
 def test_stretch_changes_proportions_and_keeps_the_area():

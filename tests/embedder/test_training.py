@@ -273,6 +273,33 @@ def test_whitening_is_chosen_on_held_out_photos(catalogue, tmp_path):
     assert read_model_info(tmp_path / "items.model") == info
 
 
+def test_a_model_trained_on_smaller_photos_is_for_the_larger_ones(catalogue, tmp_path):
+    options = replace(OPTIONS, architecture=Architecture(size=48), training_size=32)
+    unbroken, broken = tmp_path / "unbroken.model", tmp_path / "broken.model"
+    recorder, rest = Recorder(), Recorder()
+    info = train(catalogue, unbroken, options, recorder)
+    assert info.architecture.size == 48
+    assert np.mean(recorder.losses[-10:]) < np.mean(recorder.losses[:10])
+    photos = [path for paths in catalogue.items.values() for path in paths]
+    vectors = np.stack(list(Embedder.open(unbroken).embed(photos)))
+    labels = np.repeat(np.arange(12), 12)
+    gallery, asked = gallery_and_queries(labels, hold_out(labels, options.seed))
+    means = np.stack([vectors[gallery][labels[gallery] == item].mean(axis=0) for item in range(12)])
+    scores = vectors[asked] @ (means / np.linalg.norm(means, axis=1, keepdims=True)).T
+    right = (scores.argmax(axis=1) == labels[asked]).mean()
+    assert info.training["top1"] == pytest.approx(right, abs=1 / 12 + 1e-4)  # LiteRT may round
+    with pytest.raises(KeyboardInterrupt):
+        train(catalogue, broken, options, Recorder(stop_after=2))
+    train(catalogue, broken, options, rest)
+    np.testing.assert_allclose(rest.losses, recorder.losses[-len(rest.losses) :], atol=1e-4)
+
+
+@pytest.mark.parametrize("side", [-1, 33])
+def test_photos_are_not_made_larger_for_training(catalogue, tmp_path, side):
+    with pytest.raises(TrainingError, match="at 1 to 32 px"):
+        train(catalogue, tmp_path / "items.model", replace(OPTIONS, training_size=side))
+
+
 def test_one_item_is_too_few(catalogue, tmp_path):
     item = next(iter(catalogue.items))
     shutil.copytree(catalogue.source / item, tmp_path / "catalogue" / item)

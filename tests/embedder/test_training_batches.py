@@ -8,10 +8,12 @@ import pytest
 from PIL import Image
 
 from embedder import read_catalogue
+from embedder.backend import keras
 from embedder.model_files import Architecture
 from embedder.photo_cache import PhotoCache, open_cache
 from embedder.training_batches import batches
 from embedder.training_options import Augmentation, TrainingOptions
+from embedder.training_step import training_step
 
 SIZE = 16
 NONE = Augmentation(0, 0, 0, 0, False, 0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -87,3 +89,46 @@ def test_seed_and_epoch_decide_the_batches(cache: PhotoCache):
     first, _ = drawn(cache, **options)
     np.testing.assert_array_equal(first, drawn(cache, **options)[0])
     assert (first != drawn(cache, epoch=1, **options)[0]).any()
+
+
+def test_photos_may_be_smaller_while_training(cache: PhotoCache):
+    options = replace(OPTIONS, training_size=8, augmentation=replace(NONE, background=1.0))
+    given = replace(cache, pictures=np.full((1, 24, 24, 3), (1, 2, 3), np.uint8))
+    for photos, labels in batches(options, given, np.arange(6), 3, 0):
+        assert photos.shape == (6, 8, 8, 3)
+        # The item is at 4 to 10 of 16 pixels, so at 2 to 5 of 8.
+        inside = photos[labels == 0][:, 3, 3].astype(int)
+        assert abs(inside - ITEM).max() <= 6
+
+
+@pytest.mark.parametrize(
+    ("margin", "steepness"), [(None, 1.0), (None, 5.0), (0.3, 1.0), (0.3, 5.0)]
+)
+def test_the_loss_is_of_distances_times_the_steepness(margin: float | None, steepness: float):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 3)
+    photos = rng.integers(0, 256, (12, 1, 1, 9), dtype=np.uint8)
+    parts = [
+        keras.Input((1, 1, 9)),
+        keras.layers.Flatten(),
+        keras.layers.Dense(9, use_bias=False),
+        keras.layers.UnitNormalization(),
+    ]
+    network = keras.Sequential(parts)
+    network.set_weights([np.eye(9, dtype=np.float32)])
+    options = replace(OPTIONS, margin=margin, steepness=steepness)
+    step = training_step(network, keras.optimizers.SGD(0.0), options)
+    unit = photos.reshape(12, 9).astype(float)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    distances = np.linalg.norm(unit[:, None] - unit, axis=2)
+    gaps = []
+    for anchor, row in enumerate(distances):
+        same = labels == labels[anchor]
+        gaps.append(row[same].max() - row[~same].min())
+    gaps = steepness * np.array(gaps)
+    expected = (
+        np.log1p(np.exp(gaps)) if margin is None else np.maximum(gaps + margin * steepness, 0)
+    )
+    loss, vectors = step(photos, labels)
+    assert float(loss) == pytest.approx(expected.mean(), rel=1e-4)
+    np.testing.assert_allclose(vectors, unit, atol=1e-6)
