@@ -178,6 +178,7 @@ def trained(alphabets: dict[str, Alphabet], work: Path, recipe: Recipe, seed: in
         Architecture(size=recipe.size),
         epochs=recipe.epochs,
         patience=recipe.epochs,
+        mining=False,  # the characters asked about are others
         seed=seed,
         augmentation=recipe.augmentation,
     )

@@ -66,6 +66,8 @@ class TrainingOptions:
         margin: of the triplet loss; None for the soft margin.
         steepness: multiplies the distances in the loss. Those of unit vectors are at most 2, where
             the soft margin hardly tells a triplet that is wrong from one that is right.
+        mining: draw every other batch from look-alike items, where there are many items. It tells
+            the items trained on better apart; for items that come later it may not be better.
         seed: decides everything random.
         augmentation: how much photos vary.
         backgrounds: a folder of photos to put behind items, as far as `augmentation.background`
@@ -83,6 +85,7 @@ class TrainingOptions:
     photos_per_item: int = 4
     learning_rate: float = 1e-3
     margin: float | None = None
+    mining: bool = True
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
     backgrounds: str | None = None

@@ -69,7 +69,8 @@ class Run:
     @property
     def mines(self) -> bool:
         """Whether look-alike items are put into the same batches."""
-        return len(self.cache.items) >= _MINED_FROM * self.options.items_per_batch
+        enough = _MINED_FROM * self.options.items_per_batch
+        return self.options.mining and len(self.cache.items) >= enough
 
 
 def start(
