@@ -10,6 +10,19 @@ from cli.output import model_option, say, share
 from cli.training_progress import training_progress
 
 
+def _amounts(
+    context: click.Context, option: click.Parameter, values: tuple[str, ...]
+) -> dict[str, float]:
+    amounts = {}
+    for value in values:
+        name, _, amount = value.partition("=")
+        try:
+            amounts[name.strip()] = float(amount)
+        except ValueError:
+            raise click.BadParameter(f"expected NAME=AMOUNT, found '{value}'") from None
+    return amounts
+
+
 @click.command()
 @click.argument("catalogue", type=click.Path(path_type=Path))
 @model_option
@@ -38,6 +51,14 @@ from cli.training_progress import training_progress
     default=False,
     show_default=True,
     help="Also learn from mirrored photos: helps where no item is the mirror image of another.",
+)
+@click.option(
+    "--vary",
+    multiple=True,
+    metavar="NAME=AMOUNT",
+    callback=_amounts,
+    help="Vary training photos more or less, for instance rotation=180 for items that lie any way "
+    "round; 0 switches off. Names and amounts: docs/learning.md.",
 )
 @click.option(
     "--backgrounds",
@@ -69,6 +90,7 @@ def train(
     size: int,
     epochs: int,
     flip: bool,
+    vary: dict[str, float],
     backgrounds: Path | None,
     learning_rate: float,
     tensorboard: Path | None,
@@ -85,6 +107,7 @@ def train(
     \b
     Examples:
       embed train catalogue
+      embed train catalogue --vary rotation=180 --vary cover=0.2
       embed train catalogue --backbone MobileNet --alpha 0.25 --size 160 --weights FILE.h5
     """
     from embedder import read_catalogue
@@ -98,7 +121,7 @@ def train(
         epochs=epochs,
         learning_rate=learning_rate,
         seed=seed,
-        augmentation=Augmentation(flip=flip, background=0.5 if backgrounds else 0.0),
+        augmentation=Augmentation(flip=flip, background=0.5 if backgrounds else 0.0).varied(vary),
         backgrounds=None if backgrounds is None else str(backgrounds),
     )
     log = Listener()

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 
-from embedder.errors import PhotoError
+from embedder.errors import PhotoError, TrainingError
 from embedder.model_files import Architecture
+
+# The highest amounts that make sense, of those variations that have one.
+_HIGHEST = {
+    "rotation": 180.0,
+    "shift": 1.0,
+    "brightness": 1.0,
+    "contrast": 1.0,
+    "saturation": 1.0,
+    "tint": 1.0,
+    "perspective": 0.45,
+    "cover": 1.0,
+    "blur": 1.0,
+    "jpeg": 95.0,
+    "background": 1.0,
+}
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """How much training photos vary; 0 or False switches a variation off.
+
+    Raises `TrainingError` for an amount that makes no sense.
 
     Attributes:
         rotation: largest turn, in degrees.
@@ -49,6 +66,25 @@ class Augmentation:
     jpeg: int = 0
     background: float = 0.0
     closer: float = 0.0
+
+    def __post_init__(self) -> None:
+        for part in fields(self):
+            amount, highest = getattr(self, part.name), _HIGHEST.get(part.name, float("inf"))
+            if not 0 <= amount <= highest:
+                limits = "at least 0" if highest == float("inf") else f"from 0 to {highest:g}"
+                raise TrainingError(f"expected {part.name} {limits}, found {amount}")
+
+    def varied(self, amounts: dict[str, float]) -> Augmentation:
+        """The same with other amounts of some variations, by name.
+
+        Raises:
+            TrainingError: there is no such variation, or an amount makes no sense.
+        """
+        kinds = {part.name: type(getattr(Augmentation, part.name)) for part in fields(self)}
+        for name in amounts:
+            if name not in kinds:
+                raise TrainingError(f"expected a variation ({', '.join(kinds)}), found '{name}'")
+        return replace(self, **{name: kinds[name](amount) for name, amount in amounts.items()})
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from embedder import TrainingError
 from embedder.augmentation import Changes, change_photos, draw_changes, draw_colour, draw_geometry
 from embedder.photos import FILL
 from embedder.training_options import Augmentation
@@ -33,6 +34,29 @@ def moved(batch: np.ndarray, geometry: list[float]) -> np.ndarray:
     rows = np.tile(np.float64(geometry), (len(batch), 1))
     changes = drawn(NONE, batch)._replace(geometry=rows)
     return change_photos(batch, changes, [None] * len(batch))
+
+
+@pytest.mark.parametrize(
+    ("name", "amount"),
+    [
+        ("rotation", 181),
+        ("zoom", -0.1),
+        ("perspective", 0.5),
+        ("jpeg", 100),
+        ("blur", float("nan")),
+    ],
+)
+def test_an_amount_that_makes_no_sense_is_refused(name: str, amount: float):
+    with pytest.raises(TrainingError, match=f"expected {name} .*, found {amount}"):
+        Augmentation(**{name: amount})
+
+
+def test_amounts_are_set_by_name_and_keep_their_kind():
+    found = Augmentation(zoom=0.5).varied({"jpeg": 40.0, "flip": 1.0, "cover": 0.2})
+    assert found == Augmentation(zoom=0.5, jpeg=40, flip=True, cover=0.2)
+    assert isinstance(found.jpeg, int) and found.flip is True
+    with pytest.raises(TrainingError, match=r"expected a variation \(rotation, .*'turn'"):
+        found.varied({"turn": 1.0})
 
 
 def test_without_variation_photos_stay_as_they_are():
