@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(data))
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--size", type=int, default=288, help="photos are matched at")
-    parser.add_argument("--training-size", type=int, default=160)
+    parser.add_argument("--training-size", type=int, help="160 unless given, or --size if smaller")
     parser.add_argument("--items-per-batch", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--margin", type=float, help="soft unless given")
@@ -124,7 +124,8 @@ def main() -> None:
         margin=arguments.margin,
         steepness=arguments.steepness,
         items_per_batch=arguments.items_per_batch,
-        training_size=arguments.training_size,
+        training_size=arguments.training_size or min(160, arguments.size),
+        mining=False,  # the recipe was chosen without it
         learning_rate=arguments.learning_rate,
         augmentation=Augmentation(
             flip=not arguments.no_flip,

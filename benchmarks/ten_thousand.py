@@ -2,7 +2,7 @@
 
 Run it as `python benchmarks/ten_thousand.py --work DIR` (about 20 GB of disk).
 
-Draws the catalogue with `embed sample` unless DIR/sample is there, trains as `embed train` does,
+Draws the catalogue as `embed sample` does unless it is there, trains as `embed train` does,
 indexes all photos, and matches one new photo of each item, which neither training nor the index
 saw: top-1 among all items, and sets of 10 candidates with one photo each, one to one. All options
 but --size and --epochs are the defaults of `embed train`.
@@ -28,6 +28,7 @@ from embedder.training_options import EpochReport, Listener, TrainingOptions
 from index import Matcher, build_index
 
 DRAWS, CANDIDATES = 5000, 10
+BATCH = TrainingOptions().items_per_batch * TrainingOptions().photos_per_item
 
 
 def memory() -> str:
@@ -41,11 +42,17 @@ def memory() -> str:
 class Lines(Listener):
     """Prints a line an epoch."""
 
+    photos = 0
+
+    def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        """Count the photos of a batch."""
+        self.photos += BATCH
+
     def epoch(self, report: EpochReport) -> None:
         """Print the figures of one epoch."""
         print(
             f"epoch {report.epoch:>2}/{report.epochs} loss {report.loss:.4f} "
-            f"right of 10 {report.candidate_accuracy:.4f} of 500 {report.top1:.4f} "
+            f"right of 10 {report.candidate_accuracy or 0:.4f} of 500 {report.top1 or 0:.4f} "
             f"{report.photos_per_second:.0f} photos/s, {memory()}, "
             f"CPU {time.process_time() / 60:.1f} min",
             flush=True,
@@ -86,11 +93,14 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    sample, work = arguments.work / "sample", arguments.work
+    numbers = {name: getattr(arguments, name) for name in ("items", "photos", "size", "seed")}
+    work, sample = (
+        arguments.work,
+        arguments.work / "-".join(map(str, ["sample", *numbers.values()])),
+    )
     names = ("tensorflow", "keras", "ai-edge-litert", "numpy", "Pillow")
     print(f"{os.cpu_count()} cores; " + ", ".join(f"{name} {version(name)}" for name in names))
     if not sample.exists():
-        numbers = {name: getattr(arguments, name) for name in ("items", "photos", "size", "seed")}
         write_sample(sample, queries=arguments.items, **numbers)
         children = os.times().children_user + os.times().children_system
         print(f"drawn in {children / 60:.1f} min of CPU", flush=True)
@@ -102,9 +112,10 @@ def main() -> None:
         seed=arguments.seed,
     )
     started, before = time.perf_counter(), time.process_time()
-    info = train(catalogue, work / "items.model", options, Lines(), replace_existing=True)
+    lines = Lines()
+    info = train(catalogue, work / "items.model", options, lines, replace_existing=True)
     seconds, used = time.perf_counter() - started, time.process_time() - before
-    millions = info.training["epochs"] * 200 * 128 / 1e6  # of so many steps, see training_run.py
+    millions = lines.photos / 1e6
     print(
         f"trained in {seconds / 60:.1f} min, {used / 60:.1f} min of CPU, decoding included: "
         f"{millions:.2f} million photos, {info.training['seconds'] / 60 / millions:.1f} min each"

@@ -31,6 +31,7 @@ class Progress:
             best epoch: of two equally accurate epochs the one with the lower loss is better.
         seconds: time spent training.
         losses: mean loss of each epoch.
+        learning_rate: the highest; a training may go on with a lower one.
     """
 
     epoch: int = 0
@@ -39,6 +40,7 @@ class Progress:
     best_score: tuple[float, float, float] = (-1.0, -1.0, 0.0)
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
+    learning_rate: float = 0.0
 
 
 def named(prefix: str, arrays: Arrays) -> dict[str, npt.NDArray[Any]]:

@@ -20,7 +20,7 @@ def pk_batches(
     seed: list[int],
     look_alikes: Callable[[Indices], list[Indices]] | None = None,
 ) -> Iterator[Indices]:
-    """Batches of photo positions; a batch's items follow from the seed and its number alone.
+    """Batches of photo positions, the same for the same arguments.
 
     Items come in rounds: each is used once before any is used again, but for those that fill up
     the last batch of a round. A round goes on over calls with consecutive numbers, so every item is

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,7 +21,7 @@ class TensorBoardLog(Listener):
 
     Raises:
         MissingExtraError: TensorBoard is not installed.
-        TrainingError: the folder cannot be made.
+        TrainingError: the folder cannot be made or written, now or later.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,8 +31,9 @@ class TensorBoardLog(Listener):
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise TrainingError(f"{folder}: cannot be written: {error.strerror}") from error
-        self._writer = tf.summary.create_file_writer(str(folder))
-        self._step = 0
+        self._folder, self._step = folder, 0
+        with self._told():
+            self._writer = tf.summary.create_file_writer(str(folder))
 
     def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
         """Write the loss of one batch."""
@@ -46,9 +49,20 @@ class TensorBoardLog(Listener):
             "held_out/right_of_all": report.top1,
         }
         self._write({name: value for name, value in values.items() if value is not None})
-        self._writer.flush()
+        with self._told():
+            self._writer.flush()
 
     def _write(self, values: dict[str, float]) -> None:
-        with self._writer.as_default(step=self._step):
+        with self._told(), self._writer.as_default(step=self._step):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except tf.errors.OpError as error:
+            raise TrainingError(
+                f"{self._folder}: cannot be written: {error.message.splitlines()[0]}; the training "
+                "goes on after its last epoch with the same command"
+            ) from error

@@ -135,7 +135,9 @@ def _refuse_useless(cache: PhotoCache, source: Path) -> None:
 
 
 def _settings(options: TrainingOptions, photos: str) -> str:
-    return json.dumps({"options": asdict(options), "photos": photos}, sort_keys=True)
+    # A training that diverged may go on with a lower learning rate: `start` looks at that.
+    same = {name: value for name, value in asdict(options).items() if name != "learning_rate"}
+    return json.dumps({"options": same, "photos": photos}, sort_keys=True)
 
 
 def _finish(run: Run, model: Path) -> ModelInfo:

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field, fields, replace
 from embedder.errors import PhotoError, TrainingError
 from embedder.model_files import Architecture
 
-# The highest amounts that make sense, of those variations that have one.
+# The highest amounts that make sense.
 _HIGHEST = {
     "rotation": 180.0,
+    "zoom": 10.0,
+    "stretch": 10.0,
+    "closer": 10.0,
     "shift": 1.0,
     "brightness": 1.0,
     "contrast": 1.0,
@@ -20,6 +23,7 @@ _HIGHEST = {
     "blur": 1.0,
     "jpeg": 95.0,
     "background": 1.0,
+    "flip": 1.0,
 }
 
 
@@ -69,10 +73,9 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         for part in fields(self):
-            amount, highest = getattr(self, part.name), _HIGHEST.get(part.name, float("inf"))
+            amount, highest = getattr(self, part.name), _HIGHEST[part.name]
             if not 0 <= amount <= highest:
-                limits = "at least 0" if highest == float("inf") else f"from 0 to {highest:g}"
-                raise TrainingError(f"expected {part.name} {limits}, found {amount}")
+                raise TrainingError(f"expected {part.name} from 0 to {highest:g}, found {amount}")
 
     def varied(self, amounts: dict[str, float]) -> Augmentation:
         """The same with other amounts of some variations, by name.
@@ -81,9 +84,14 @@ class Augmentation:
             TrainingError: there is no such variation, or an amount makes no sense.
         """
         kinds = {part.name: type(getattr(Augmentation, part.name)) for part in fields(self)}
-        for name in amounts:
+        for name, amount in amounts.items():
             if name not in kinds:
                 raise TrainingError(f"expected a variation ({', '.join(kinds)}), found '{name}'")
+            if not 0 <= amount <= _HIGHEST[name] or kinds[name](amount) != amount:
+                whole = "" if kinds[name] is float else "a whole number "
+                raise TrainingError(
+                    f"expected {name} {whole}from 0 to {_HIGHEST[name]:g}, found {amount:g}"
+                )
         return replace(self, **{name: kinds[name](amount) for name, amount in amounts.items()})
 
 

@@ -76,7 +76,11 @@ class Run:
 def start(
     options: TrainingOptions, settings: str, cache: PhotoCache, network: Any, stored: Stored
 ) -> Run:
-    """A training from its beginning, or from a checkpoint."""
+    """A training from its beginning, or from a checkpoint.
+
+    Raises:
+        TrainingError: the learning rate is higher than the checkpoint's.
+    """
     optimizer = keras.optimizers.Adam(options.learning_rate)
     optimizer.build(network.trainable_variables)
     held = validation.hold_out(cache.labels, options.seed)
@@ -90,9 +94,14 @@ def start(
     )
     if stored:
         run.progress, groups = stored
-        network.set_weights(groups["network"])
-        for variable, value in zip(optimizer.variables, groups["optimizer"], strict=True):
-            variable.assign(value)
+        if options.learning_rate > run.progress.learning_rate:
+            raise TrainingError(
+                f"expected a learning rate of at most {run.progress.learning_rate:g}, as the "
+                f"unfinished training has, found {options.learning_rate:g}; --replace starts anew"
+            )
+        for part, variables in (("network", network.variables), ("optimizer", optimizer.variables)):
+            for variable, value in zip(variables, groups[part], strict=True):
+                variable.assign(value)
         run.best = groups["best"]
         run.centroids = groups["centroids"][0]
     return run
@@ -112,6 +121,8 @@ def train_epochs(run: Run, folder: Path, listener: Listener) -> None:
             break
         started = time.monotonic()
         losses = _train_epoch(run, step, folder, listener)
+        if not all(np.isfinite(weight).all() for weight in run.network.get_weights()):
+            raise TrainingError(_diverged("weights are not finite", progress.epoch, folder))
         trained = time.monotonic() - started
         if run.asked is not run.network:
             run.asked.set_weights(run.network.get_weights())
@@ -138,7 +149,7 @@ def _train_epoch(
             found, vectors = step(photos, labels)
             loss = float(found)
             if not math.isfinite(loss):
-                raise TrainingError(_diverged(loss, epoch, folder))
+                raise TrainingError(_diverged(f"loss became {loss}", epoch, folder))
             if run.mines:
                 follow(run.centroids, labels, np.asarray(vectors))
             losses.append(loss)
@@ -146,11 +157,12 @@ def _train_epoch(
     return losses
 
 
-def _diverged(loss: float, epoch: int, folder: Path) -> str:
-    kept = f"the checkpoint of epoch {epoch} is kept in {folder}: " if epoch else ""
+def _diverged(what: str, epoch: int, folder: Path) -> str:
+    if not epoch:
+        return f"the {what} in epoch 1: use a lower --learning-rate"
     return (
-        f"the loss became {loss} in epoch {epoch + 1}; {kept}"
-        "use a lower learning rate (--learning-rate) and --replace"
+        f"the {what} in epoch {epoch + 1}; the checkpoint of epoch {epoch} is kept in {folder}: "
+        "give the same command with a lower --learning-rate to go on from it"
     )
 
 
@@ -194,11 +206,13 @@ def _accuracy(run: Run, embed: Callable[[Any], Any]) -> tuple[float, float]:
 
 def _save(run: Run, folder: Path) -> None:
     groups = {
-        "network": run.network.get_weights(),
+        # Not only its weights: dropout has a state too.
+        "network": [np.asarray(variable) for variable in run.network.variables],
         "optimizer": [np.asarray(variable) for variable in run.optimizer.variables],
         "best": run.best,
         "centroids": [run.centroids],
     }
+    run.progress.learning_rate = run.options.learning_rate
     save_checkpoint(folder, run.settings, run.progress, groups)
 
 

@@ -45,8 +45,8 @@ def hold_out(labels: Indices, seed: int) -> npt.NDArray[np.bool_]:
 def gallery_and_queries(labels: Indices, held: npt.NDArray[np.bool_]) -> tuple[Indices, Indices]:
     """Photos to make centroids of, a few of each item, and photos to ask about.
 
-    Of a large catalogue, 500 items and 2,000 of their photos are judged by, evenly chosen, so that
-    this stays short beside an epoch.
+    Of a large catalogue, 500 items and 2,000 of their photos are judged by, evenly chosen among
+    those with photos held out, so that this stays short beside an epoch.
 
     Args:
         labels: int64 (photos,), the item of each photo.
@@ -56,8 +56,11 @@ def gallery_and_queries(labels: Indices, held: npt.NDArray[np.bool_]) -> tuple[I
         int64 (gallery,) and int64 (queries,), positions into `labels`. The same photos where none
         is held out, because every item has too few.
     """
-    items = np.unique(labels)
-    judged = np.isin(labels, items[evenly(len(items), _MOST_ITEMS)])
+    asked = np.unique(labels[held])
+    others = np.setdiff1d(labels, asked)
+    asked = asked[evenly(len(asked), _MOST_ITEMS)]
+    others = others[evenly(len(others), _MOST_ITEMS - len(asked))]
+    judged = np.isin(labels, np.concatenate([asked, others]))
     usable = np.flatnonzero(judged & ~held)
     order = usable[np.argsort(labels[usable], kind="stable")]
     ordered = labels[order]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,23 @@ def trained_model(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Pat
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return folder / "items.model"
+
+
+@pytest.fixture
+def little_room() -> Callable[[int], AbstractContextManager[None]]:
+    """As on a full disk: while in it, files cannot grow beyond so many bytes."""
+    resource = pytest.importorskip("resource", reason="this system limits no file sizes")
+
+    @contextmanager
+    def room(size: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return room
 
 
 @pytest.fixture

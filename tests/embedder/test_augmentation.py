@@ -59,6 +59,15 @@ def test_amounts_are_set_by_name_and_keep_their_kind():
         found.varied({"turn": 1.0})
 
 
+@pytest.mark.parametrize(
+    ("name", "amount"),
+    [("jpeg", np.nan), ("jpeg", np.inf), ("jpeg", 40.5), ("flip", 0.5), ("zoom", np.inf)],
+)
+def test_an_amount_that_is_no_such_number_is_refused(name: str, amount: float):
+    with pytest.raises(TrainingError, match=f"expected {name} .*from 0 to .*, found {amount:g}"):
+        Augmentation().varied({name: amount})
+
+
 def test_without_variation_photos_stay_as_they_are():
     batch = photos()
     result = varied(NONE, batch)

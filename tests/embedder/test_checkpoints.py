@@ -1,7 +1,5 @@
 """Tests of checkpoints: what was saved comes back, or it is said why it cannot."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -109,22 +107,10 @@ def test_another_file_is_refused(tmp_path: Path):
     assert "damaged" in refusal(tmp_path)
 
 
-@contextmanager
-def little_room() -> Iterator[None]:
-    """As on a full disk: files cannot grow beyond a thousand bytes."""
-    resource = pytest.importorskip("resource", reason="this system limits no file sizes")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_a_failed_write_keeps_the_checkpoint_before_it(tmp_path: Path):
+def test_a_failed_write_keeps_the_checkpoint_before_it(tmp_path: Path, little_room):
     save_checkpoint(tmp_path, SETTINGS, progress(1), arrays())
     path = checkpoint(tmp_path)
-    with pytest.raises(TrainingError) as caught, little_room():
+    with pytest.raises(TrainingError) as caught, little_room(1000):
         save_checkpoint(tmp_path, SETTINGS, progress(2), arrays(1))
     assert "\n" not in str(caught.value)
     assert "kept" in str(caught.value)

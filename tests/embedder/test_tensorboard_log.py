@@ -53,6 +53,15 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path):
         TensorBoardLog(tmp_path / "file" / "log")
 
 
+def test_a_full_disk_is_one_line(tmp_path: Path, little_room):
+    log = TensorBoardLog(tmp_path)
+    with little_room(50), pytest.raises(TrainingError, match="cannot be written") as caught:
+        for step in range(1000):
+            log.step(1, step, 1000, 0.5)
+        log.epoch(report(1, 0.5))
+    assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+
+
 def test_without_tensorboard_the_extra_is_named(tmp_path: Path):
     code = (
         "import sys\nsys.modules['tensorboard'] = None\n"

@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embedder import Embedder, TrainingError, read_catalogue, training_run
+from embedder import Embedder, TrainingError, read_catalogue, training, training_run
+from embedder.backend import keras
 from embedder.model_files import Architecture, read_model_info
+from embedder.networks import build_network
 from embedder.sample import write_sample
 from embedder.training import train
 from embedder.training_options import Listener, TrainingOptions
+from embedder.training_step import learning_rate_at
 from embedder.validation import DEFAULT_TEMPERATURE, gallery_and_queries, hold_out
 
 OPTIONS = TrainingOptions(
@@ -173,27 +176,58 @@ def test_early_stop(catalogue, tmp_path):
 
 def test_loss_that_is_not_a_number_is_an_error_and_nothing_is_written(catalogue, tmp_path):
     model = tmp_path / "items.model"
-    with pytest.raises(TrainingError, match=r"the loss became nan in epoch 1; use a lower"):
+    with pytest.raises(TrainingError, match=r"the loss became nan in epoch 1: use a lower"):
         train(catalogue, model, replace(OPTIONS, learning_rate=float("nan")))
     assert not model.exists()
 
 
-def test_loss_that_is_no_number_any_more_keeps_the_last_good_checkpoint(
-    catalogue, tmp_path, monkeypatch
+@pytest.mark.parametrize(("last", "what"), [(False, "loss became nan"), (True, "weights are not")])
+def test_a_training_that_diverges_keeps_the_last_good_checkpoint(
+    catalogue, tmp_path, monkeypatch, last, what
 ):
+    """A step blows the weights up: the loss tells at the next one, if there is one."""
     model = tmp_path / "items.model"
+    first = Recorder(stop_after=1)
     with pytest.raises(KeyboardInterrupt):
-        train(catalogue, model, OPTIONS, Recorder(stop_after=1))
-    with monkeypatch.context() as broken:  # as where a photo or a step blows the weights up
-        broken.setattr(training_run, "learning_rate_at", lambda done: float("nan"))
-        with pytest.raises(
-            TrainingError, match=r"became nan in epoch 2; the checkpoint of epoch 1"
-        ):
+        train(catalogue, model, OPTIONS, first)
+    steps = len(first.losses)
+    bad = (steps + (steps - 1 if last else 0)) / (OPTIONS.epochs * steps)
+    with monkeypatch.context() as broken:
+        broken.setattr(
+            training_run,
+            "learning_rate_at",
+            lambda done: float("nan") if done == pytest.approx(bad) else learning_rate_at(done),
+        )
+        with pytest.raises(TrainingError, match=f"the {what}.* in epoch 2; .* of epoch 1 is kept"):
             train(catalogue, model, OPTIONS)
     recorder = Recorder()
-    train(catalogue, model, OPTIONS, recorder)
+    train(catalogue, model, replace(OPTIONS, learning_rate=5e-4), recorder)
     assert recorder.resumed_after == 1
     assert np.isfinite(recorder.losses).all()
+
+
+def test_an_unfinished_training_does_not_go_on_with_a_higher_learning_rate(catalogue, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(catalogue, tmp_path / "items.model", OPTIONS, Recorder(stop_after=1))
+    with pytest.raises(TrainingError, match=r"rate of at most 0\.001.*found 0\.002.*--replace"):
+        train(catalogue, tmp_path / "items.model", replace(OPTIONS, learning_rate=2e-3))
+
+
+def test_a_training_with_dropout_goes_on_exactly(tmp_path, catalogue, monkeypatch):
+    def with_dropout(architecture, weights=None):
+        network = build_network(architecture, weights)
+        inner = keras.layers.Dropout(0.5)(network.get_layer("pool").output)
+        return keras.Model(network.input, keras.layers.UnitNormalization()(inner))
+
+    options = replace(OPTIONS, architecture=Architecture(size=32, dim=192))
+    monkeypatch.setattr(training, "build_network", with_dropout)
+    whole, rest = Recorder(stop_after=2), Recorder(stop_after=2)
+    for name, recorders in (("a", [whole]), ("b", [Recorder(stop_after=1), rest])):
+        for recorder in recorders:
+            with pytest.raises(KeyboardInterrupt):
+                train(catalogue, tmp_path / name, options, recorder)
+    assert rest.resumed_after == 1
+    np.testing.assert_allclose(rest.losses, whole.losses[len(rest.losses) :], rtol=5e-3)
 
 
 def test_photos_that_are_all_alike_are_refused(catalogue, tmp_path):

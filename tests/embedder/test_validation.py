@@ -100,6 +100,34 @@ def test_gallery_is_the_first_few_photos_that_are_not_held_out():
     assert queries.tolist() == [0, 5]
 
 
+def test_a_large_catalogue_is_judged_by_some_items_that_have_photos_held_out():
+    labels = RNG(0).permutation(np.repeat(np.arange(3000), 10))
+    held = hold_out(labels, 0) & (labels % 3 == 0)
+    gallery, queries = gallery_and_queries(labels, held)
+    judged = set(labels[gallery].tolist())
+    assert len(judged) == 500 and all(item % 3 == 0 for item in judged)
+    assert held[queries].all() and not held[gallery].any()
+    assert set(labels[queries].tolist()) == judged
+    assert np.bincount(labels[gallery]).max() == 8
+
+
+def test_the_one_item_with_a_photo_held_out_is_judged_among_others():
+    labels = np.array([*np.repeat(np.arange(1001), 3), 1])
+    held = hold_out(labels, 0)
+    assert held.sum() == 1
+    gallery, queries = gallery_and_queries(labels, held)
+    assert labels[queries].tolist() == [1]
+    assert len(set(labels[gallery].tolist())) == 500 and 1 in labels[gallery]
+
+
+def test_of_many_photos_held_out_two_thousand_are_asked():
+    labels = np.repeat(np.arange(300), 100)
+    held = hold_out(labels, 0)
+    _, queries = gallery_and_queries(labels, held)
+    assert len(queries) == 2000 and held[queries].all()
+    assert len(set(labels[queries].tolist())) == 300
+
+
 def test_queries_are_the_gallery_where_nothing_is_held_out():
     gallery, queries = gallery_and_queries(np.repeat(np.arange(4), 3), np.zeros(12, bool))
     assert gallery.tolist() == queries.tolist() == list(range(12))
