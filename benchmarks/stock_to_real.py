@@ -6,7 +6,8 @@ Each of 41 grocery products has nothing but its stock picture on white, and thei
 matched to those. What is learned is learned from the other 40 products: by the networks (their
 train photos, and their stock pictures for a quarter of the draws; without and with background
 replacement), and by the score space. `--final` matches the 41 products' val photos instead, which
-nothing may be chosen by; `--seed` draws other products to learn from.
+nothing may be chosen by; `--inside` leaves the 41 alone, to choose by: it learns from 28 of the 40
+and asks about the other 12. `--seed` draws other products to learn from.
 
 Each network has six rows. "cosine" is of one vector a picture. "backgrounds" has for each stock
 picture the mean of the vectors of VIEWS views of it on other backgrounds (`item_views`). "and
@@ -41,7 +42,7 @@ from embedder.score_space import ScoreSpace, fit_score_space
 from embedder.training import train
 from embedder.training_options import Augmentation, TrainingOptions
 
-TRAINED, DRAWS, CANDIDATES = 40, 1000, 10
+TRAINED, TRAINED_INSIDE, DRAWS, CANDIDATES = 40, 28, 1000, 10
 VIEWS = 12
 PARTS = (0.7, 0.5)  # of the sides of a photo: an item lies in its middle more often than not
 
@@ -221,6 +222,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--final", action="store_true", help="match val photos")
+    parser.add_argument("--inside", action="store_true", help="leave the 41 products alone")
     return parser.parse_args()
 
 
@@ -229,7 +231,10 @@ def prepared_sides(arguments: argparse.Namespace) -> tuple[dict[str, Side], Cata
     grocery, size = arguments.data / "grocery", arguments.size
     real, stock = read_catalogue(grocery / "train"), read_catalogue(grocery / "iconic")
     order = np.random.default_rng(arguments.seed).permutation(sorted(real.items)).tolist()
-    seen, unseen = sorted(order[:TRAINED]), sorted(order[TRAINED:])
+    trained = TRAINED
+    if arguments.inside:
+        order, trained = order[:TRAINED], TRAINED_INSIDE
+    seen, unseen = sorted(order[:trained]), sorted(order[trained:])
     asked = read_catalogue(grocery / "val") if arguments.final else real
     sides = {
         "asked": photos_side(asked, unseen, size),
