@@ -7,6 +7,7 @@ from PIL import Image
 
 from embedder import Embedder, TrainingError, read_catalogue, training, training_run
 from embedder.backend import keras
+from embedder.mining import nearest_items
 from embedder.model_files import Architecture, read_model_info
 from embedder.networks import build_network
 from embedder.sample import write_sample
@@ -241,20 +242,31 @@ def test_photos_that_are_all_alike_are_refused(catalogue, tmp_path):
     assert not (tmp_path / "items.model").exists()
 
 
-def test_look_alikes_are_learned_from_together(tmp_path):
+def test_look_alikes_are_found_by_centroids_that_a_resumed_training_keeps(tmp_path, monkeypatch):
     write_sample(tmp_path, items=30, photos=6, queries=0, size=32)
-    options = replace(OPTIONS, architecture=Architecture(size=32), epochs=3)
-    recorder = Recorder()
+    known = []
+
+    def watched(centroids, items):
+        known.append(centroids)
+        return nearest_items(centroids, items)
+
+    monkeypatch.setattr(training_run, "nearest_items", watched)
     catalogue = read_catalogue(tmp_path / "catalogue")
-    train(catalogue, tmp_path / "items.model", options, recorder)
-    first, *_, last = (recorder.losses[start : start + 10] for start in range(0, 30, 10))
-    assert np.mean(last[1::2]) > np.mean(last[::2])  # look-alikes are harder
-    assert np.mean(last) < np.mean(first)
+    recorder, rest = Recorder(), Recorder()
+    train(catalogue, tmp_path / "items.model", OPTIONS, recorder)
+    assert len(known) == 15  # every other one of 10 batches in 3 epochs
+    assert not known[0].any()
+    assert np.linalg.norm(known[5], axis=1) == pytest.approx(np.ones(30), abs=1e-4)
+    assert (known[5] * known[10]).sum(axis=1).mean() < 0.999  # they are followed
     with pytest.raises(KeyboardInterrupt):
-        train(catalogue, tmp_path / "broken.model", options, Recorder(stop_after=2))
-    rest = Recorder()
-    train(catalogue, tmp_path / "broken.model", options, rest)
-    np.testing.assert_allclose(rest.losses, recorder.losses[-len(rest.losses) :], rtol=2e-2)
+        train(catalogue, tmp_path / "broken.model", OPTIONS, Recorder(stop_after=2))
+    train(catalogue, tmp_path / "broken.model", OPTIONS, rest)
+    assert rest.resumed_after == 2
+    assert (known[-1] * known[10]).sum(axis=1).min() > 0.99
+    known.clear()
+    options = replace(OPTIONS, mining=False, epochs=1)
+    train(catalogue, tmp_path / "plain.model", options)
+    assert not known
 
 
 def test_unreadable_photos_are_left_out_and_told(catalogue, tmp_path):
