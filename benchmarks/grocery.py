@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for model and index")
     data = os.environ.get("EMBED_REAL_DATA", "../shared/data")
     parser.add_argument("--data", type=Path, default=Path(data))
-    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--size", type=int, default=288, help="photos are matched at")
     parser.add_argument("--training-size", type=int, help="160 unless given, or --size if smaller")
     parser.add_argument("--items-per-batch", type=int, default=16)
