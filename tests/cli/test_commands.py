@@ -214,7 +214,12 @@ def test_sample_refuses_a_folder_in_use(embed, sample):
 def test_ctrl_c_stops_training_and_the_same_command_goes_on(embed, embed_path, tmp_path, sample):
     command = ["train", str(sample / "catalogue"), "--size", "32", "--epochs", "12"]
     process = subprocess.Popen(
-        [embed_path, *command], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [embed_path, *command],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts background jobs with it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     for line in process.stderr:
         if line.startswith("epoch  1/12"):

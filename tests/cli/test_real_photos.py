@@ -62,5 +62,6 @@ def test_weights_that_do_not_fit_are_refused(embed, tmp_path, real_data):
     options = ("--backbone", "MobileNet", "--alpha", "0.5", "--weights", weights, "--size", "64")
     done = embed("train", "catalogue", *options)
     assert done.returncode == 1
-    (line,) = done.stderr.strip().splitlines()
+    line = done.stderr.strip()
+    assert "\n" not in line, line
     assert line.startswith(f"Error: {weights}: not the weights of MobileNet with alpha 0.5")

@@ -27,7 +27,7 @@ def test_options_reach_the_training(embed, catalogue, tmp_path):
     [
         (["--vary", "turn=2"], "expected a variation"),
         (["--vary", "zoom"], "expected NAME=AMOUNT, found 'zoom'"),
-        (["--vary", "jpeg=200"], "expected jpeg from 0 to 95, found 200"),
+        (["--vary", "jpeg=200"], "expected jpeg a whole number from 0 to 95, found 200"),
         (["--training-size", "128"], "expected to train at 1 to 96 px"),
         (["--learning-rate", "0"], "--learning-rate"),
         (["--tensorboard", "file/log"], "file/log"),
