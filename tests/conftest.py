@@ -19,6 +19,8 @@ from embedder.sample import write_sample
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 ROOT = Path(__file__).parent.parent
+# As it is before a test imports TensorFlow, which adds to it and then logs more.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("EMBED_")}
 EMBED = Path(sysconfig.get_path("scripts")) / "embed"
 
 
@@ -109,8 +111,7 @@ def embed(tmp_path: Path) -> Run:
     """Run the installed `embed` command in an empty folder."""
 
     def run(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("EMBED_")}
-        settings = {"cwd": tmp_path, "env": environment, "timeout": 300} | options
+        settings = {"cwd": tmp_path, "env": ENVIRONMENT, "timeout": 300} | options
         return subprocess.run(
             [EMBED, *map(str, arguments)], capture_output=True, text=True, **settings
         )
