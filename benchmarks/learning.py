@@ -35,7 +35,7 @@ from learning_data import SETS, Data
 from learning_losses import RECIPES, Recipe
 
 from embedder.backend import keras, layers
-from embedder.mining import follow, nearest_items
+from embedder.mining import follow, nearest_items, worth_mining
 from embedder.networks import build_network
 from embedder.photos import Pixels
 from embedder.sampling import Indices
@@ -44,7 +44,6 @@ from embedder.training_batches import batches
 from embedder.training_step import learning_rate_at
 from embedder.validation import centroids
 
-FEWEST_MINED = 128  # items, from which on a training mines
 STEPS = 50  # drawn at a time
 
 
@@ -219,7 +218,8 @@ def run(name: str, arguments: argparse.Namespace) -> None:
     print(f"{seconds:g} s each, seed {arguments.seed}; {data.figures}")
     print(f"{'recipe':<38}{'rate':>5}{'steps':>7}")
     for recipe in arguments.only:
-        if RECIPES[recipe].mined and len(data.cache.items) < FEWEST_MINED:
+        enough = worth_mining(len(data.cache.items), options.items_per_batch)
+        if RECIPES[recipe].mined and not enough:
             continue
         for rate in arguments.rates:
             key = (name, recipe, arguments.seed, seconds, rate)

@@ -184,13 +184,9 @@ def _heap(rng: np.random.Generator, onto: Image.Image, item: Image.Image) -> Non
         copy = _resized(item, longest * rng.uniform(0.85, 1.15))
         copy = copy.rotate(rng.uniform(-turn, turn), Image.Resampling.BILINEAR, expand=True)
         shade = rng.uniform(0.6, 1.1)
-        red, green, blue, mask = copy.split()
-        colours = [
-            band.point([min(255, round(value * shade)) for value in range(256)])
-            for band in (red, green, blue)
-        ]
+        shaded = copy.convert("RGB").point([min(255, round(v * shade)) for v in range(256)] * 3)
         left, top = (rng.uniform(-0.3, 1, 2) * size).astype(int).tolist()
-        onto.paste(Image.merge("RGB", colours), (left, top), mask)
+        onto.paste(shaded, (left, top), copy.getchannel("A"))
 
 
 def _part(rng: np.random.Generator, size: int, picture: Image.Image) -> Image.Image:

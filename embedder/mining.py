@@ -9,13 +9,18 @@ al. 2017, "How to Train Triplet Networks with 100K Identities?", do with cluster
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from embedder.sampling import GROUP, Indices
-
-Floats = npt.NDArray[np.float32]
+from embedder.score_space import Floats, unit
+from embedder.validation import centroids as mean_vectors
 
 _NEW = 0.5  # weight of an item's latest photos: the network changes fast
+_MINED_FROM = 4  # batches that it takes to see every item: with fewer, look-alikes meet by chance
+
+
+def worth_mining(items: int, items_per_batch: int) -> bool:
+    """Whether a catalogue is large enough for look-alikes seldom to meet by chance."""
+    return items >= _MINED_FROM * items_per_batch
 
 
 def follow(centroids: Floats, labels: Indices, vectors: Floats) -> None:
@@ -27,10 +32,8 @@ def follow(centroids: Floats, labels: Indices, vectors: Floats) -> None:
         vectors: float32 (batch, dim), unit norm.
     """
     items, rows = np.unique(labels, return_inverse=True)
-    means = np.zeros((len(items), vectors.shape[1]), np.float32)
-    np.add.at(means, rows, vectors)
-    moved = (1 - _NEW) * centroids[items] + _NEW * _unit(means)
-    centroids[items] = _unit(moved)
+    latest = mean_vectors(vectors, rows, len(items))
+    centroids[items] = unit((1 - _NEW) * centroids[items] + _NEW * latest)
 
 
 def nearest_items(centroids: Floats, items: Indices) -> list[Indices]:
@@ -54,9 +57,3 @@ def nearest_items(centroids: Floats, items: Indices) -> list[Indices]:
         near = near[np.argsort(-row[near])]
         groups.append(near[row[near] > -np.inf])
     return groups
-
-
-def _unit(vectors: Floats) -> Floats:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Floats = vectors / np.maximum(norms, 1e-12)
-    return unit

@@ -10,6 +10,7 @@ factor analysis for speaker verification"), about the mean of the centroids.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,10 +41,14 @@ class ScoreSpace:
 
     def project(self, vectors: Floats) -> Floats:
         """Centred, whitened, of unit norm: (photos, dim) -> (photos, dim); the centre to zero."""
-        whitened = (vectors - self.centre) @ self.matrix
-        norms = np.linalg.norm(whitened, axis=1, keepdims=True)
-        unit: Floats = whitened / np.maximum(norms, 1e-12)
-        return unit
+        return unit((vectors - self.centre) @ self.matrix)
+
+
+def unit(vectors: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Vectors (..., dim) of unit norm, in their own precision; zero stays zero."""
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    scaled: npt.NDArray[Any] = vectors / np.maximum(norms, 1e-12)
+    return scaled
 
 
 def within_scatter(vectors: Floats, labels: npt.NDArray[np.int64]) -> tuple[Exact, int]:

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+import tensorflow as tf
+
 from embedder.errors import MissingExtraError, TrainingError
 from embedder.training_options import EpochReport, Listener
-
-import tensorflow as tf  # isort: skip  (after embedder.errors, as everywhere)
 
 
 class TensorBoardLog(Listener):

@@ -73,9 +73,7 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         for part in fields(self):
-            amount, highest = getattr(self, part.name), _HIGHEST[part.name]
-            if not 0 <= amount <= highest:
-                raise TrainingError(f"expected {part.name} from 0 to {highest:g}, found {amount}")
+            _refuse_senseless(part.name, getattr(self, part.name))
 
     def varied(self, amounts: dict[str, float]) -> Augmentation:
         """The same with other amounts of some variations, by name.
@@ -87,12 +85,16 @@ class Augmentation:
         for name, amount in amounts.items():
             if name not in kinds:
                 raise TrainingError(f"expected a variation ({', '.join(kinds)}), found '{name}'")
-            if not 0 <= amount <= _HIGHEST[name] or kinds[name](amount) != amount:
-                whole = "" if kinds[name] is float else "a whole number "
-                raise TrainingError(
-                    f"expected {name} {whole}from 0 to {_HIGHEST[name]:g}, found {amount:g}"
-                )
+            _refuse_senseless(name, amount, whole=kinds[name] is not float)
         return replace(self, **{name: kinds[name](amount) for name, amount in amounts.items()})
+
+
+def _refuse_senseless(name: str, amount: float, whole: bool = False) -> None:
+    if not 0 <= amount <= _HIGHEST[name] or (whole and amount != int(amount)):
+        number = "a whole number " if whole else ""
+        raise TrainingError(
+            f"expected {name} {number}from 0 to {_HIGHEST[name]:g}, found {amount:g}"
+        )
 
 
 @dataclass(frozen=True)

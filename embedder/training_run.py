@@ -18,17 +18,17 @@ from embedder import validation
 from embedder.backend import keras
 from embedder.checkpoints import Progress, Stored, save_checkpoint
 from embedder.errors import TrainingError
-from embedder.mining import Floats, follow, nearest_items
+from embedder.mining import follow, nearest_items, worth_mining
 from embedder.networks import build_network
 from embedder.photo_cache import PhotoCache
 from embedder.sampling import Indices
+from embedder.score_space import Floats
 from embedder.training_batches import batches
 from embedder.training_options import EpochReport, Listener, TrainingOptions
 from embedder.training_step import embedding_function, learning_rate_at, training_step
 
 _MOST_STEPS = 200  # an epoch of a large catalogue is not a whole pass: people want to see it move
 _FEWEST_STEPS = 10
-_MINED_FROM = 4  # batches that it takes to see every item: with fewer, look-alikes meet by chance
 
 
 @dataclass
@@ -69,8 +69,8 @@ class Run:
     @property
     def mines(self) -> bool:
         """Whether look-alike items are put into the same batches."""
-        enough = _MINED_FROM * self.options.items_per_batch
-        return self.options.mining and len(self.cache.items) >= enough
+        options, items = self.options, len(self.cache.items)
+        return options.mining and worth_mining(items, options.items_per_batch)
 
 
 def start(

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.sampling import Indices, evenly
-from embedder.score_space import fit_score_space, within_scatter
+from embedder.score_space import fit_score_space, unit, within_scatter
 
 Floats = npt.NDArray[np.float32]
 
@@ -74,9 +74,7 @@ def centroids(vectors: Floats, labels: Indices, items: int) -> Floats:
     """Unit-norm mean of each item's vectors: (photos, dim) -> (items, dim)."""
     sums = np.zeros((items, vectors.shape[1]))
     np.add.at(sums, labels, vectors)
-    norms = np.linalg.norm(sums, axis=1, keepdims=True)
-    unit: Floats = (sums / np.maximum(norms, 1e-12)).astype(np.float32)
-    return unit
+    return unit(sums).astype(np.float32)
 
 
 def rivals(vectors: Floats, truth: Indices, centres: Floats) -> Indices:
