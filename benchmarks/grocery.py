@@ -62,6 +62,20 @@ def embedded(embedder: Embedder, catalogue: Catalogue) -> npt.NDArray[np.float32
     return np.stack(found)
 
 
+def right_matches(
+    matcher: Matcher, vectors: npt.NDArray[np.float32], items: list[str], independent: bool
+) -> int:
+    """How many of the vectors, one of each of the items, are matched to their own item."""
+    matches = matcher.match_vectors(vectors, items, independent=independent)
+    return sum(match.item_id == item for match, item in zip(matches, items, strict=True))
+
+
+def versions() -> str:
+    """Of what training and matching run on."""
+    names = ("tensorflow", "keras", "ai-edge-litert", "numpy", "Pillow")
+    return ", ".join(f"{name} {version(name)}" for name in names)
+
+
 def measure_vectors(
     matcher: Matcher,
     vectors: npt.NDArray[np.float32],
@@ -85,9 +99,7 @@ def measure_vectors(
         chosen = [str(item) for item in rng.choice(list(rows), CANDIDATES, replace=False)]
         photos = np.array([rng.choice(rows[item]) for item in chosen])
         for independent in right:
-            matches = matcher.match_vectors(vectors[photos], chosen, independent=independent)
-            pairs = zip(matches, chosen, strict=True)
-            right[independent] += sum(match.item_id == item for match, item in pairs)
+            right[independent] += right_matches(matcher, vectors[photos], chosen, independent)
     total = DRAWS * CANDIDATES
     figures[f"{CANDIDATES} candidates, independent"] = right[True] / total
     figures[f"{CANDIDATES} candidates, one to one"] = right[False] / total
@@ -134,10 +146,8 @@ def main() -> None:
             closer=arguments.closer,
         ),
     )
-    names = ("tensorflow", "keras", "ai-edge-litert", "numpy", "Pillow")
-    versions = ", ".join(f"{name} {version(name)}" for name in names)
     print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
-    print(versions, flush=True)
+    print(versions(), flush=True)
     catalogue = read_catalogue(grocery / "train")
     started = time.perf_counter()
     info = train(catalogue, work / "items.model", options, Lines(), replace_existing=True)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+from scores import CANDIDATES, DRAWS, among_items, right_of
 
 from embedder import Catalogue, read_catalogue
 from embedder.model_files import Architecture
@@ -21,7 +21,6 @@ from embedder.sampling import Indices
 from embedder.score_space import Floats
 from embedder.training_options import Augmentation, TrainingOptions
 
-DRAWS, CANDIDATES = 1000, 10
 HELD_ALPHABETS, DRAWERS, OF = ("Greek", "Latin"), 20, 20
 ITEMS, PHOTOS = 600, 30  # generated
 
@@ -48,21 +47,6 @@ class Data:
     new_items: bool = False
 
 
-def among_items(truth: Indices, scores: Floats) -> list[float]:
-    """Top-1, then right of 10 candidates with a photo each: each by itself, and one to one."""
-    rng = np.random.default_rng(0)
-    of_item = [np.flatnonzero(truth == item) for item in range(scores.shape[1])]
-    items = np.unique(truth)
-    alone = together = 0
-    for _ in range(DRAWS):
-        chosen = rng.choice(items, CANDIDATES, replace=False)
-        photos = [rng.choice(of_item[item]) for item in chosen]
-        right = _right(scores[np.ix_(photos, chosen)])
-        alone, together = alone + right[0], together + right[1]
-    total = DRAWS * CANDIDATES
-    return [float((scores.argmax(axis=1) == truth).mean()), alone / total, together / total]
-
-
 def episodes(alphabets: Indices, scores: Floats) -> list[float]:
     """One drawing of each character known, one by another drawer asked.
 
@@ -78,20 +62,13 @@ def episodes(alphabets: Indices, scores: Floats) -> list[float]:
     for _ in range(DRAWS):
         known, asked = rng.choice(DRAWERS, 2, replace=False)
         between = scores[asked::DRAWERS, known::DRAWERS]
-        of_all += _right(between)[0]
+        of_all += right_of(between)[0]
         alphabet = rng.integers(alphabets.max() + 1)
         chosen = rng.choice(np.flatnonzero(alphabets == alphabet), OF, replace=False)
-        right = _right(between[np.ix_(chosen, chosen)])
+        right = right_of(between[np.ix_(chosen, chosen)])
         alone, together = alone + right[0], together + right[1]
     total = DRAWS * OF
     return [of_all / (DRAWS * len(alphabets)), alone / total, together / total]
-
-
-def _right(scores: Floats) -> tuple[int, int]:
-    """How many rows find their own column, by themselves and one to one."""
-    own = np.arange(len(scores))
-    found = linear_sum_assignment(scores, maximize=True)[1]
-    return int((scores.argmax(axis=1) == own).sum()), int((found == own).sum())
 
 
 def grocery(arguments: argparse.Namespace) -> Data:

@@ -33,10 +33,11 @@ from omniglot_data import (
     read_drawing,
     write_copies,
 )
-from scipy.optimize import linear_sum_assignment
+from scores import right_of
 
 from embedder import Embedder, read_catalogue
 from embedder.model_files import Architecture
+from embedder.score_space import unit
 from embedder.training import train
 from embedder.training_options import Augmentation, EpochReport, Listener, TrainingOptions
 from embedder.version import __version__
@@ -118,17 +119,13 @@ def vectors_of(embedder: Embedder, drawings: Floats, recipe: Recipe) -> Floats:
     softened = (renderer.soft(drawing) for drawing in drawings)
     photos = (renderer.photo(drawing, matrix) for drawing in softened for matrix in matrices)
     vectors = np.stack([embedder.embed_pixels(photo) for photo in photos])
-    means = vectors.reshape(len(drawings), len(matrices), -1).mean(axis=1)
-    unit: Floats = means / np.linalg.norm(means, axis=1, keepdims=True)
-    return unit
+    return unit(vectors.reshape(len(drawings), len(matrices), -1).mean(axis=1))
 
 
 def errors(known: Floats, asked: Floats) -> Errors:
     """Of one run: unit-norm vectors (classes, dim), the same class in the same row."""
-    scores = asked @ known.T
-    right = np.arange(len(scores))
-    _, matched = linear_sum_assignment(scores, maximize=True)
-    return Errors(float((scores.argmax(1) != right).mean()), float((matched != right).mean()))
+    alone, together = right_of(asked @ known.T)
+    return Errors((len(known) - alone) / len(known), (len(known) - together) / len(known))
 
 
 def mean_errors(found: list[Errors]) -> Errors:

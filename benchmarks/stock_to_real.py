@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file
-from scipy.optimize import linear_sum_assignment
+from scores import among_items
 
 from embedder import read_catalogue
 from embedder.backend import keras
@@ -38,11 +38,11 @@ from embedder.catalogue import Catalogue
 from embedder.model_files import WEIGHTS, Architecture
 from embedder.networks import build_network
 from embedder.photos import Pixels, prepare
-from embedder.score_space import ScoreSpace, fit_score_space
+from embedder.score_space import ScoreSpace, fit_score_space, unit
 from embedder.training import train
 from embedder.training_options import Augmentation, TrainingOptions
 
-TRAINED, TRAINED_INSIDE, DRAWS, CANDIDATES = 40, 28, 1000, 10
+TRAINED, TRAINED_INSIDE = 40, 28
 VIEWS = 12
 PARTS = (0.7, 0.5)  # of the sides of a photo: an item lies in its middle more often than not
 
@@ -68,22 +68,6 @@ class Embedded(NamedTuple):
     first: Vectors
     mean: Vectors
     labels: Labels
-
-
-def figures(scores: Vectors, truth: Labels) -> list[float]:
-    """Top-1, accuracy with 10 candidates, and one to one, of scores (photos, products)."""
-    rng = np.random.default_rng(0)
-    rows = {product: np.flatnonzero(truth == product) for product in np.unique(truth)}
-    alone = together = 0
-    for _ in range(DRAWS):
-        chosen = rng.choice(list(rows), CANDIDATES, replace=False)
-        photos = [rng.choice(rows[product]) for product in chosen]
-        drawn = scores[np.ix_(photos, chosen)]
-        right = np.arange(CANDIDATES)
-        alone += int((drawn.argmax(axis=1) == right).sum())
-        together += int((linear_sum_assignment(-drawn)[1] == right).sum())
-    draws = DRAWS * CANDIDATES
-    return [float((scores.argmax(axis=1) == truth).mean()), alone / draws, together / draws]
 
 
 def photo_views(path: Path, size: int) -> Pixels:
@@ -138,13 +122,6 @@ def trained_network(model: Path, architecture: Architecture) -> Embed:
     return lambda pixels: [unit(part) for part in both.predict_on_batch(pixels.astype(np.float32))]
 
 
-def unit(vectors: Vectors) -> Vectors:
-    """Vectors of unit norm."""
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    scaled: Vectors = vectors / np.maximum(norms, 1e-12)
-    return scaled
-
-
 def embedded(embed: Embed, side: Side, first: int) -> list[Embedded]:
     """The vectors of the first view, and the means of those from `first` on, of each kind."""
     flat = side.pixels.reshape(-1, *side.pixels.shape[2:])
@@ -197,7 +174,7 @@ def measure(embed: Embed, sides: dict[str, Side], names: Sequence[str]) -> None:
             of_photos, of_stock = stock_space(learn, known.labels, learn_to)
             whitened = of_photos.project(ask) @ of_stock.project(to).T
             for space, scores in (("", ask @ to.T), (", score space", whitened)):
-                top1, alone, together = figures(scores, photos.labels)
+                top1, alone, together = among_items(photos.labels, scores)
                 row = f"{network}, {name}{space}"
                 print(f"{row:<45}{top1:>6.1%} {alone:>7.1%} {together:>11.1%}", flush=True)
 

@@ -14,11 +14,10 @@ import argparse
 import csv
 import os
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from grocery import embedded
+from grocery import embedded, right_matches, versions
 
 from embedder import Catalogue, Embedder, read_catalogue
 from embedder.model_files import Architecture
@@ -75,10 +74,7 @@ def measure(matcher: Matcher, photos: Catalogue, truth: list[str]) -> None:
         rows = rng.choice(len(truth), CANDIDATES, replace=False)
         chosen = [truth[row] for row in rows]
         for independent in found:
-            matches = matcher.match_vectors(vectors[rows], chosen, independent=independent)
-            found[independent] += sum(
-                match.item_id == item for match, item in zip(matches, chosen, strict=True)
-            )
+            found[independent] += right_matches(matcher, vectors[rows], chosen, independent)
     print(f"{CANDIDATES} candidates, independent: {found[True] / DRAWS / CANDIDATES:.3%}")
     print(f"{CANDIDATES} candidates, one to one: {found[False] / DRAWS / CANDIDATES:.3%}")
 
@@ -94,12 +90,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     numbers = {name: getattr(arguments, name) for name in ("items", "photos", "size", "seed")}
-    work, sample = (
-        arguments.work,
-        arguments.work / "-".join(map(str, ["sample", *numbers.values()])),
-    )
-    names = ("tensorflow", "keras", "ai-edge-litert", "numpy", "Pillow")
-    print(f"{os.cpu_count()} cores; " + ", ".join(f"{name} {version(name)}" for name in names))
+    work = arguments.work
+    sample = work / "-".join(map(str, ["sample", *numbers.values()]))
+    print(f"{os.cpu_count()} cores; {versions()}")
     if not sample.exists():
         write_sample(sample, queries=arguments.items, **numbers)
         children = os.times().children_user + os.times().children_system
