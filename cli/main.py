@@ -10,6 +10,7 @@ import warnings
 import click
 
 from cli.build_index import build_index
+from cli.calibrate import calibrate
 from cli.match import match
 from cli.sample import sample
 from cli.train import train
@@ -67,5 +68,5 @@ def main() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-for command in (sample, train, build_index, match):
+for command in (sample, train, build_index, calibrate, match):
     main.add_command(command)

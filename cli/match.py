@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ import click
 from cli.output import index_option, jobs_option, model_option, say, table
 
 if TYPE_CHECKING:
-    from index import Match
+    from index import Matches
 
 FORMATS = ("table", "json", "jsonl", "csv")
 
@@ -33,6 +33,31 @@ FORMATS = ("table", "json", "jsonl", "csv")
 @model_option
 @click.option("--independent", is_flag=True, help="Score each photo by itself, not one to one.")
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option(
+    "--views",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Each N photos that follow each other by name show one object.",
+)
+@click.option(
+    "--unknown",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="Share of the photos that show none of the candidates: 0 if each shows one.  "
+    "[default: estimated from the photos]",
+)
+@click.option(
+    "--max-error",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.05,
+    show_default=True,
+    help="Call a photo unsure that is matched wrongly with a higher probability than this.",
+)
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Exit with 3 unless every photo is matched and no candidate is missing.",
+)
 @jobs_option
 def match(
     candidates: str,
@@ -41,63 +66,65 @@ def match(
     model: Path,
     independent: bool,
     format_: str,
+    views: int | None,
+    unknown: float | None,
+    max_error: float,
+    strict: bool,
     jobs: int | None,
 ) -> None:
-    """Say which of PHOTOS (files and folders) shows which candidate.
+    """Say which of PHOTOS shows which candidate.
 
     All photos are matched together: each candidate is in one photo at most, or in as many as its
     quantity says. Results go to standard output, everything else to standard error.
+
+    PHOTOS are files, folders, and CSV files with a column 'photo' and, if several photos show one
+    object, a column 'group' with its name. A folder in a folder is the photos of one object.
 
     \b
     Examples:
       embed match --candidates ids.txt photos/
       embed match --candidates ids.txt --format csv a.jpg b.jpg > matches.csv
+      embed match --candidates ids.txt --strict --max-error 0.01 photos/ || echo look
       echo sku-1 | embed match --candidates - a.jpg
     """
+    from cli.photos_given import objects_in
     from embedder.quiet import native_output_silenced
-    from index import Matcher, missing, read_candidates
+    from index import Matcher, read_candidates
 
     ids = read_candidates(sys.stdin.buffer if candidates == "-" else candidates)
-    files = _expand(photos)
+    objects = objects_in(photos, views)
     with Matcher.open(index, model) as matcher:
         embedder = matcher.embedder
         with native_output_silenced():
             embedder.warm_up()
-        matches = matcher.match(files, ids, independent=independent, jobs=jobs)
-    left = missing(matches, ids)
-    click.echo(_FORMATTERS[format_](matches, left), nl=False)
-    _summarise(matches, left, independent)
+        matches = matcher.match(
+            objects,
+            ids,
+            independent=independent,
+            unknown=unknown,
+            max_error=max_error,
+            jobs=jobs,
+        )
+    click.echo(_FORMATTERS[format_](matches), nl=False)
+    _summarise(matches, independent)
     if all(found.status == "unreadable" for found in matches):
         raise click.ClickException("none of the photos can be read")
+    if strict and (matches.missing or any(found.status != "matched" for found in matches)):
+        raise click.exceptions.Exit(3)
 
 
-def _expand(paths: Sequence[Path]) -> list[Path]:
-    """Files as they are, folders as the photos in them."""
-    from embedder.photos import list_photos
-
-    if not paths:
-        raise click.ClickException("expected photos or folders of photos to match, found none")
-    files: list[Path] = []
-    for path in paths:
-        if not path.is_dir():
-            files.append(path)
-            continue
-        inside = list_photos(path)
-        if not inside:
-            folders = any(entry.is_dir() for entry in path.iterdir())
-            hint = ", only folders: name them one by one" if folders else ""
-            raise click.ClickException(f"{path}: expected photos, found none{hint}")
-        files += inside
-    return files
-
-
-def _summarise(matches: Sequence[Match], left: dict[str, int], independent: bool) -> None:
-    unreadable = [found for found in matches if found.status == "unreadable"]
-    for found in unreadable:
-        say(f"cannot be read: {found.photo}: {found.reason}")
-    extra = sum(found.status == "unknown" for found in matches)
-    if extra:
-        say(f"{extra} photo(s) got no item: there are more photos than candidates")
+def _summarise(matches: Matches, independent: bool) -> None:
+    for found in matches:
+        if found.status == "unreadable" or (found.reason and "cannot be read" in found.reason):
+            say(f"cannot be read: {found.photo}: {found.reason}")
+    counts = {
+        status: sum(found.status == status for found in matches) for status in ("unsure", "unknown")
+    }
+    if counts["unsure"]:
+        say(f"{counts['unsure']} photo(s) are unsure: look at them")
+    if counts["unknown"]:
+        say(f"{counts['unknown']} photo(s) show none of the candidates")
+    left = matches.missing
     if left and not independent:
         named = ", ".join(f"{item},{n}" if n > 1 else item for item, n in list(left.items())[:20])
         say(f"missing (in no photo): {named}{' ...' if len(left) > 20 else ''}")
@@ -107,49 +134,53 @@ def _number(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
 
 
-def _as_table(matches: Sequence[Match], left: dict[str, int]) -> str:
-    heading = ["photo", "item", "score", "confidence", "runner-up", "margin", "status"]
+def _as_table(matches: Matches) -> str:
+    heading = ["photo", "item", "confidence", "status", "score", "margin", "runner-up", "why"]
+    doubtful_first = sorted(
+        matches, key=lambda found: (_ORDER[found.status], found.confidence or 0.0)
+    )
     rows = [heading] + [
         [
             found.photo,
             found.item_id or "-",
-            _number(found.score, ".3f"),
             _number(found.confidence, ".1%"),
-            found.runner_up or "",
-            _number(found.margin, "+.3f"),
             found.status,
+            _number(found.score, ".3f"),
+            _number(found.margin, "+.3f"),
+            found.runner_up or "",
+            found.reason or "",
         ]
-        for found in matches
+        for found in doubtful_first
     ]
-    return table(rows, right=frozenset({2, 3, 5})) + "\n"
+    return table(rows, right=frozenset({2, 4, 5})) + "\n"
 
 
-def _as_dicts(matches: Sequence[Match]) -> list[dict[str, object]]:
-    return [
-        {
-            name: round(value, 6) if isinstance(value, float) else value
-            for name, value in found.to_dict().items()
-        }
-        for found in matches
-    ]
+def _rounded(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(inner) for inner in value]
+    return round(value, 6) if isinstance(value, float) else value
 
 
-def _as_json(matches: Sequence[Match], left: dict[str, int]) -> str:
-    document = {"matches": _as_dicts(matches), "missing": left}
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+def _as_json(matches: Matches) -> str:
+    return json.dumps(_rounded(matches.to_dict()), indent=2, ensure_ascii=False) + "\n"
 
 
-def _as_jsonl(matches: Sequence[Match], left: dict[str, int]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in _as_dicts(matches))
+def _as_jsonl(matches: Matches) -> str:
+    rows = [_rounded(found.to_dict()) for found in matches]
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def _as_csv(matches: Sequence[Match], left: dict[str, int]) -> str:
-    rows = _as_dicts(matches)
+def _as_csv(matches: Matches) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    names = [field.name for field in fields(matches[0]) if field.name != "alternatives"]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    for found in matches:
+        writer.writerow([_rounded(getattr(found, name)) for name in names])
     return text.getvalue()
 
 
+_ORDER = {"unreadable": 0, "unsure": 1, "unknown": 2, "matched": 3}
 _FORMATTERS = {"table": _as_table, "json": _as_json, "jsonl": _as_jsonl, "csv": _as_csv}

@@ -16,7 +16,15 @@ from embedder.backend import keras, ops
 from embedder.checkpoints import named
 from embedder.errors import TrainingError
 from embedder.inference import Embedder
-from embedder.model_files import LITERT, WEIGHTS, Architecture, ModelInfo, write_model_info
+from embedder.labelled_vectors import LabelledVectors
+from embedder.model_files import (
+    HELD_OUT,
+    LITERT,
+    WEIGHTS,
+    Architecture,
+    ModelInfo,
+    write_model_info,
+)
 from embedder.photos import Pixels
 from embedder.quiet import native_output_silenced
 
@@ -37,7 +45,13 @@ def litert_from_keras(network: Any) -> bytes:
     return content
 
 
-def save_model(network: Any, info: ModelInfo, photos: Pixels, folder: Path) -> ModelInfo:
+def save_model(
+    network: Any,
+    info: ModelInfo,
+    photos: Pixels,
+    folder: Path,
+    held_out: LabelledVectors | None = None,
+) -> ModelInfo:
     """Write a model folder, after LiteRT was found to agree with Keras; replaces an older one.
 
     Args:
@@ -45,6 +59,7 @@ def save_model(network: Any, info: ModelInfo, photos: Pixels, folder: Path) -> M
         info: what to write into model.json; hashes and agreement are filled in.
         photos: uint8 (photos, size, size, 3), real photos to compare the two on.
         folder: the model folder to write.
+        held_out: photos to fit confidences on.
 
     Returns:
         What was written to model.json.
@@ -62,7 +77,9 @@ def save_model(network: Any, info: ModelInfo, photos: Pixels, folder: Path) -> M
             new.mkdir()
             (new / LITERT).write_bytes(content)
             save_file(weights, new / WEIGHTS)
-            hashes = {name: _sha256(new / name) for name in (LITERT, WEIGHTS)}
+            if held_out is not None:
+                (new / HELD_OUT).write_bytes(held_out.to_bytes())
+            hashes = {file.name: _sha256(file) for file in sorted(new.iterdir())}
             info = replace(info, sha256=hashes)
             embedder = Embedder(info, content)
             with native_output_silenced():

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.errors import ModelError, PhotoError
-from embedder.model_files import LITERT, ModelInfo, read_checked, read_model_info
+from embedder.labelled_vectors import LabelledVectors
+from embedder.model_files import HELD_OUT, LITERT, ModelInfo, read_checked, read_model_info
 from embedder.parallel import default_jobs, ordered_map
 from embedder.photos import Photo, Pixels, photo_name, prepare
 
@@ -31,8 +32,9 @@ class Embedder:
         info: what model.json says.
     """
 
-    def __init__(self, info: ModelInfo, litert_model: bytes) -> None:
+    def __init__(self, info: ModelInfo, litert_model: bytes, folder: Path | None = None) -> None:
         self.info = info
+        self._folder = folder
         self._content = litert_model
         self._idle: queue.SimpleQueue[Interpreter] = queue.SimpleQueue()
 
@@ -45,7 +47,21 @@ class Embedder:
         """
         path = Path(folder)
         info = read_model_info(path)
-        return cls(info, read_checked(path, LITERT, info))
+        return cls(info, read_checked(path, LITERT, info), path)
+
+    def held_out(self) -> LabelledVectors | None:
+        """The photos held out of training; None where the model has none.
+
+        Raises:
+            ModelError: their file is missing or damaged.
+        """
+        if self._folder is None or HELD_OUT not in self.info.sha256:
+            return None
+        content = read_checked(self._folder, HELD_OUT, self.info)
+        try:
+            return LabelledVectors.from_bytes(content, self.info.architecture.dim)
+        except ValueError as error:
+            raise ModelError(f"{self._folder / HELD_OUT}: cannot be read: {error}") from error
 
     def warm_up(self) -> None:
         """Load the model now instead of with the first photo.

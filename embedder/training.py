@@ -15,6 +15,7 @@ from embedder.catalogue import Catalogue
 from embedder.checkpoints import load_checkpoint
 from embedder.errors import TrainingError
 from embedder.export import save_model
+from embedder.labelled_vectors import LabelledVectors
 from embedder.locking import only_process
 from embedder.model_files import MODEL_JSON, ModelInfo
 from embedder.networks import build_network
@@ -144,11 +145,14 @@ def _finish(run: Run, model: Path) -> ModelInfo:
     run.asked.set_weights(run.best)
     temperature, whitened_temperature = validation.DEFAULT_TEMPERATURE, None
     accuracy: tuple[float | None, float | None] = (None, None)
-    whitened_accuracy, judged = accuracy, 0
+    whitened_accuracy, judged, held_out = accuracy, 0, None
     if run.held.any():
-        vectors = gallery_and_queries(run, embedding_function(run.asked))
-        judged = int(vectors[1].max()) + 1
-        plain, whitened = validation.judge_spaces(*vectors, judged, run.options.seed)
+        items, known, labels, asked, truth = gallery_and_queries(run, embedding_function(run.asked))
+        judged = len(items)
+        held_out = LabelledVectors(asked, tuple(items[item] for item in truth.tolist()))
+        plain, whitened = validation.judge_spaces(
+            known, labels, asked, truth, judged, run.options.seed
+        )
         temperature = plain.temperature
         accuracy = (round(run.progress.best_score[0], 4), round(run.progress.best_score[1], 4))
         if whitened is not None:
@@ -185,7 +189,7 @@ def _finish(run: Run, model: Path) -> ModelInfo:
     info = ModelInfo(
         run.options.architecture, temperature, facts, whitened_temperature=whitened_temperature
     )
-    return save_model(run.asked, info, some, model)
+    return save_model(run.asked, info, some, model, held_out)
 
 
 def _file_name(path: str | None) -> str | None:

@@ -180,15 +180,17 @@ def _keep_best(run: Run, score: tuple[float, float, float]) -> bool:
 
 def gallery_and_queries(
     run: Run, embed: Callable[[Any], Any]
-) -> tuple[Floats, Indices, Floats, Indices]:
-    """The vectors and items of photos to make centroids of, and of those to ask about.
+) -> tuple[list[str], Floats, Indices, Floats, Indices]:
+    """The items judged by; the vectors and items of photos to make centroids of, and to ask about.
 
     Items are numbered anew, without those that are not judged by.
     """
     gallery, queries = validation.gallery_and_queries(run.cache.labels, run.held)
     judged, labels = np.unique(run.cache.labels[gallery], return_inverse=True)
     truth = np.searchsorted(judged, run.cache.labels[queries])
-    return _embed_rows(run, embed, gallery), labels, _embed_rows(run, embed, queries), truth
+    items = [run.cache.items[item] for item in judged.tolist()]
+    known, asked = (_embed_rows(run, embed, rows) for rows in (gallery, queries))
+    return items, known, labels, asked, truth
 
 
 def _embed_rows(run: Run, embed: Callable[[Any], Any], rows: Indices) -> Floats:
@@ -199,8 +201,8 @@ def _embed_rows(run: Run, embed: Callable[[Any], Any], rows: Indices) -> Floats:
 def _accuracy(run: Run, embed: Callable[[Any], Any]) -> tuple[float, float]:
     if not run.held.any():
         return 0.0, 0.0
-    gallery, labels, queries, truth = gallery_and_queries(run, embed)
-    centres = validation.centroids(gallery, labels, int(labels.max()) + 1)
+    items, gallery, labels, queries, truth = gallery_and_queries(run, embed)
+    centres = validation.centroids(gallery, labels, len(items))
     return validation.accuracies(queries, truth, centres)
 
 

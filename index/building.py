@@ -21,6 +21,8 @@ from embedder.inference import Embedder, Vector
 from embedder.locking import only_process
 from embedder.photos import photo_name
 from index import whitening
+from index.calibrating import background, calibrate
+from index.calibration import Calibration, read_calibration, write_calibration
 from index.database import is_damaged_index
 from index.statistics import RunningItem
 from index.store import IndexInfo, Item, Store
@@ -120,7 +122,7 @@ def _build(
         )
         if report.items == 0:
             raise CatalogueError(f"{catalogue.source}: no item has a readable photo")
-        _finish(store, embedder.info.whitened_temperature)
+        _finish(store, embedder)
     with unfinished.open("r+b") as file:
         os.fsync(file.fileno())
     unfinished.replace(path)
@@ -236,14 +238,31 @@ def _embed_items(
     store.commit()
 
 
-def _finish(store: Store, whitened_temperature: float | None) -> None:
-    """Fits the score space, and says that the index is whole."""
-    info = replace(store.info, created=datetime.now(UTC).isoformat("T", "seconds"))
+def _finish(store: Store, embedder: Embedder) -> None:
+    """Fits the score space and the calibration, and says that the index is whole."""
+    before = store.part("score_space") is not None
+    temperature = embedder.info.whitened_temperature
     space = whitening.fit(store)
-    if space is not None and whitened_temperature is not None:
+    if space is None or temperature is None:
+        store.put_part("score_space", None)
+    else:
         whitening.write_score_space(store, space)
-        info = replace(info, whitened=True, temperature=whitened_temperature)
-    store.write_info(info)
+        store.write_info(replace(store.info, whitened=True, temperature=temperature))
+    kept = _given_calibration(store) if before == store.info.whitened else None
+    held_out = embedder.held_out() if kept is None else None
+    others = background(store)
+    fitted = None if held_out is None else calibrate(store, held_out, others, given=False)
+    write_calibration(store, kept or fitted, others)
+    store.write_info(replace(store.info, created=datetime.now(UTC).isoformat("T", "seconds")))
+
+
+def _given_calibration(store: Store) -> Calibration | None:
+    """What `embed calibrate` fitted to photos that somebody took, which are better than ours."""
+    try:
+        found = read_calibration(store)
+    except IndexFileError:
+        return None
+    return found if found is not None and found.given else None
 
 
 def _signature(catalogue: Catalogue, photos: Photos) -> bytes:

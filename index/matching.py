@@ -4,61 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from embedder import Embedder, ModelError, Photo, PhotoError
-from embedder.photos import photo_name
+from embedder import Embedder, ModelError, Photo
 from embedder.score_space import ScoreSpace
-from index.assignment import best_assignment
+from index.calibration import Calibration, read_background, read_calibration, uncalibrated
 from index.candidates import Candidates, check_candidates, unknown_ids_error
+from index.describing import MAX_ERROR, CandidateSet
+from index.results import Matches
+from index.session import Rules, Session
 from index.store import Store
+from index.views import Views
 from index.whitening import read_score_space
 
 Floats = npt.NDArray[np.float32]
 
-Status = Literal["matched", "unsure", "unknown", "unreadable"]
-
-_SURE = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """What is known about one photo.
-
-    Attributes:
-        photo: its path, or `photo 3` for the third if it has none.
-        item_id: the candidate it was given; None if it got none or cannot be read.
-        status: "matched"; "unsure" if the confidence is below one half; "unknown" if every
-            candidate went to another photo; "unreadable".
-        score: cosine to the item's centroid, -1 to 1; of whitened vectors if the index says so.
-        confidence: softmax over the candidates of this photo's scores alone; it does not yet know
-            that other photos take candidates away.
-        runner_up: the best-scoring other candidate.
-        runner_up_score: its score.
-        margin: score less runner_up_score; negative where one-to-one matching gave the photo an
-            item that is not its best by itself.
-        reason: why a photo is unreadable.
-    """
-
-    photo: str
-    item_id: str | None
-    status: Status
-    score: float | None = None
-    confidence: float | None = None
-    runner_up: str | None = None
-    runner_up_score: float | None = None
-    margin: float | None = None
-    reason: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The attributes, in order."""
-        return asdict(self)
+_MOST_PIECES = 2**40  # sums of them are still whole numbers
 
 
 class Matcher:
@@ -107,52 +72,40 @@ class Matcher:
 
     def match(
         self,
-        photos: Iterable[Photo],
+        photos: Iterable[Photo | Views],
         candidates: Candidates,
         *,
         independent: bool = False,
+        unknown: float | None = None,
+        max_error: float = MAX_ERROR,
         jobs: int | None = None,
-    ) -> list[Match]:
+    ) -> Matches:
         """Say which photo shows which candidate.
 
         Args:
-            photos: paths, file bytes, PIL images, or uint8 arrays (height, width, 3).
+            photos: paths, file bytes, PIL images, or uint8 arrays (height, width, 3); several
+                photos of one object as `Views`.
             candidates: item ids, or a dictionary of id to how many pieces there are.
             independent: score each photo by itself. Otherwise each piece is in one photo at most,
-                and the assignment with the highest total score is chosen.
+                and the likeliest assignment of all is chosen (`docs/matching.md`).
+            unknown: share of photos expected to show none of the candidates, 0 if each shows one;
+                estimated from the photos unless given.
+            max_error: the highest probability of being wrong that a match may have without being
+                called "unsure".
             jobs: threads; all cores unless given.
 
         Returns:
-            One match a photo, in order. A photo that cannot be read has the status "unreadable"
-            and changes nothing for the others.
+            One match a photo or object, in order. A photo that cannot be read has the status
+            "unreadable" and changes nothing for the others.
 
         Raises:
             CandidateError: there is no candidate, or the index does not have one.
-            IndexFileError: a row or the score space of the index is damaged.
+            IndexFileError: a row, the score space or the calibration of the index is damaged.
             ModelError: the model is missing, damaged, or not the one of the index.
+            ValueError: a share or a probability is out of range, or an object has no photo.
         """
-        centroids, ids, pieces = self._centroids(candidates)
-        photos = list(photos)
-        names = [photo_name(photo, position) for position, photo in enumerate(photos)]
-        vectors = list(self.embedder.embed(photos, jobs))
-        readable = [at for at, vector in enumerate(vectors) if not isinstance(vector, PhotoError)]
-        embedded = np.array([vectors[at] for at in readable]).reshape(-1, centroids.shape[1])
-        matches: list[Match] = [
-            Match(name, None, "unreadable", reason=vector.reason)
-            if isinstance(vector, PhotoError)
-            else Match(name, None, "unknown")
-            for name, vector in zip(names, vectors, strict=True)
-        ]
-        found = self._decide(
-            [names[at] for at in readable],
-            self._scores(embedded, centroids),
-            ids,
-            pieces,
-            independent,
-        )
-        for at, match in zip(readable, found, strict=True):
-            matches[at] = match
-        return matches
+        rules = Rules(independent, unknown, max_error)
+        return self._session(candidates, rules).extend(photos, jobs)
 
     def match_vectors(
         self,
@@ -160,26 +113,39 @@ class Matcher:
         candidates: Candidates,
         *,
         names: Sequence[str] | None = None,
+        objects: Sequence[int] | None = None,
         independent: bool = False,
-    ) -> list[Match]:
+        unknown: float | None = None,
+        max_error: float = MAX_ERROR,
+    ) -> Matches:
         """`match` for photos that were embedded elsewhere with the model of the index.
 
         Args:
             vectors: float (photos, dim); scaled to unit norm here.
             candidates: as in `match`.
-            names: what to call the photos; `photo 1`, `photo 2` ... unless given.
+            names: what to call the photos or objects; `photo 1`, `photo 2` ... unless given.
+            objects: which object each photo shows, 0, 1 ...; each another one unless given.
             independent: as in `match`.
+            unknown: as in `match`.
+            max_error: as in `match`.
 
         Raises:
             CandidateError: as in `match`.
-            ValueError: the vectors are not (photos, dim), finite and other than zero.
+            ValueError: the vectors are not (photos, dim), finite and other than zero; or as in
+                `match`.
         """
-        centroids, ids, pieces = self._centroids(candidates)
+        session = self._session(candidates, Rules(independent, unknown, max_error))
         unit = _unit_rows(vectors, self.store.info.dim)
-        names = (
-            list(names) if names is not None else [photo_name(b"", at) for at in range(len(unit))]
-        )
-        return self._decide(names, self._scores(unit, centroids), ids, pieces, independent)
+        return session.extend_vectors(unit, names, objects)
+
+    def session(
+        self, candidates: Candidates, *, unknown: float | None = None, max_error: float = MAX_ERROR
+    ) -> Session:
+        """Match photos as they arrive: `session.add(photo)`, then `session.matches`.
+
+        Takes and raises what `match` does.
+        """
+        return self._session(candidates, Rules(False, unknown, max_error))
 
     def close(self) -> None:
         """Close the index file."""
@@ -191,67 +157,35 @@ class Matcher:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _centroids(self, candidates: Candidates) -> tuple[Floats, list[str], list[int]]:
+    def _session(self, candidates: Candidates, rules: Rules) -> Session:
         checked = check_candidates(candidates)
         centroids, unknown = self.store.centroids(checked)
         if unknown:
             raise unknown_ids_error(unknown, self.store)
-        return centroids, list(checked), list(checked.values())
+        pieces = np.array([min(count, _MOST_PIECES) for count in checked.values()], np.int64)
+        others = read_background(self.store, checked)
+        known = CandidateSet(
+            tuple(checked), pieces, self._project(centroids), self._project(others)
+        )
+        return Session(
+            known,
+            self._calibration,
+            lambda photos, jobs: self.embedder.embed(photos, jobs),
+            self._project,
+            rules,
+        )
 
     @cached_property
     def _space(self) -> ScoreSpace | None:
         return read_score_space(self.store)
 
-    def _scores(self, vectors: Floats, centroids: Floats) -> Floats:
-        """Cosines (photos, items) in the score space of the index."""
-        if self._space is not None:
-            vectors, centroids = self._space.project(vectors), self._space.project(centroids)
-        scores: Floats = np.clip(vectors @ centroids.T, -1, 1)
-        return scores
+    @cached_property
+    def _calibration(self) -> Calibration:
+        return read_calibration(self.store) or uncalibrated(self.store.info.temperature)
 
-    def _decide(
-        self,
-        names: Sequence[str],
-        scores: Floats,
-        ids: list[str],
-        pieces: list[int],
-        independent: bool,
-    ) -> list[Match]:
-        if independent:
-            chosen = scores.argmax(axis=1) if len(scores) else np.zeros(0, np.int64)
-        else:
-            useful = [min(count, len(names)) for count in pieces]  # there may be a million
-            columns = np.repeat(np.arange(len(ids)), useful)
-            assigned = best_assignment(scores[:, columns])
-            chosen = np.where(assigned >= 0, columns[assigned], -1)
-        temperature = self.store.info.temperature
-        return [
-            _describe(name, row, int(column), ids, temperature)
-            for name, row, column in zip(names, scores, chosen, strict=True)
-        ]
-
-
-def missing(matches: Iterable[Match], candidates: Candidates) -> dict[str, int]:
-    """Candidates that no photo was given, with how many pieces of each."""
-    left = check_candidates(candidates)
-    for match in matches:
-        if match.item_id in left:
-            left[match.item_id] -= 1
-    return {item_id: count for item_id, count in left.items() if count > 0}
-
-
-def _describe(name: str, scores: Floats, chosen: int, ids: list[str], temperature: float) -> Match:
-    others = np.delete(np.arange(len(ids)), chosen) if chosen >= 0 else np.arange(len(ids))
-    second = int(others[scores[others].argmax()]) if len(others) else None
-    runner_up = ids[second] if second is not None else None
-    runner_up_score = float(scores[second]) if second is not None else None
-    if chosen < 0:
-        return Match(name, None, "unknown", runner_up=runner_up, runner_up_score=runner_up_score)
-    score = float(scores[chosen])
-    confidence = float(1 / np.exp((scores.astype(np.float64) - score) / temperature).sum())
-    status: Status = "matched" if confidence >= _SURE else "unsure"
-    margin = None if runner_up_score is None else score - runner_up_score
-    return Match(name, ids[chosen], status, score, confidence, runner_up, runner_up_score, margin)
+    def _project(self, vectors: Floats) -> Floats:
+        """Into the score space of the index."""
+        return vectors if self._space is None else self._space.project(vectors)
 
 
 def _unit_rows(vectors: Floats, dim: int) -> Floats:

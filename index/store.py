@@ -194,16 +194,25 @@ class Store:
             IndexFileError: a row is damaged; names the item.
         """
         vectors, unknown = [], []
-        query = "SELECT id, centroid, photos, dispersion, checksum FROM items WHERE id = ?"
-        with sqlite_errors(self.path):
-            for item_id in ids:
-                row = self._connection.execute(query, (item_id,)).fetchone()
-                if row is None:
-                    unknown.append(item_id)
-                else:
-                    vectors.append(self._checked_centroid(item_id, row))
+        for item_id in ids:
+            row = self.statistics(item_id)
+            if row is None:
+                unknown.append(item_id)
+            else:
+                vectors.append(row[0])
         found = np.array(vectors, dtype=np.float32).reshape(-1, self.info.dim)
         return found, unknown
+
+    def statistics(self, item_id: str) -> tuple[npt.NDArray[np.float32], int, float] | None:
+        """Centroid (dim,), number of photos and dispersion of an item; None if there is none.
+
+        Raises:
+            IndexFileError: the row is damaged; names the item.
+        """
+        query = "SELECT id, centroid, photos, dispersion, checksum FROM items WHERE id = ?"
+        with sqlite_errors(self.path):
+            row = self._connection.execute(query, (item_id,)).fetchone()
+        return None if row is None else (self._checked_centroid(item_id, row), row[2], row[3])
 
     def put(self, item: Item) -> None:
         """Add an item; call `commit` to keep it."""
@@ -251,18 +260,21 @@ class Store:
                 "DELETE FROM spreads WHERE item_id = ?", [(item_id,) for item_id in ids]
             )
 
-    def put_score_space(self, content: bytes) -> None:
-        """Keep the score space; `index.whitening` knows what is in it."""
-        with sqlite_errors(self.path):
-            self._connection.execute(
-                "INSERT OR REPLACE INTO meta VALUES ('score_space', ?)", (content,)
-            )
+    def put_part(self, name: str, content: bytes | None) -> None:
+        """Keep a part of the index that is not about an item, or remove it; `commit` keeps that.
 
-    def score_space(self) -> object:
-        """What `put_score_space` kept; a damaged one can be of any type."""
-        query = "SELECT value FROM meta WHERE key = 'score_space'"
+        `index.whitening` and `index.calibration` know what is in theirs.
+        """
         with sqlite_errors(self.path):
-            row = self._connection.execute(query).fetchone()
+            self._connection.execute("DELETE FROM meta WHERE key = ?", (name,))
+            if content is not None:
+                self._connection.execute("INSERT INTO meta VALUES (?, ?)", (name, content))
+
+    def part(self, name: str) -> object:
+        """What `put_part` kept, None if nothing; a damaged one can be of any type."""
+        query = "SELECT value FROM meta WHERE key = ?"
+        with sqlite_errors(self.path):
+            row = self._connection.execute(query, (name,)).fetchone()
         return row[0] if row else None
 
     def write_info(self, info: IndexInfo) -> None:

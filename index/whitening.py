@@ -81,7 +81,7 @@ def fit(store: Store) -> ScoreSpace | None:
 def write_score_space(store: Store, space: ScoreSpace) -> None:
     """Put a score space into a store; `Store.commit` keeps it."""
     numbers = np.concatenate([space.centre, space.matrix.ravel()]).astype("<f4").tobytes()
-    store.put_score_space(numbers + _checksum("", numbers))
+    store.put_part("score_space", numbers + _checksum("", numbers))
 
 
 def read_score_space(store: Store) -> ScoreSpace | None:
@@ -92,7 +92,7 @@ def read_score_space(store: Store) -> ScoreSpace | None:
     """
     if not store.info.whitened:
         return None
-    dim, content = store.info.dim, store.score_space()
+    dim, content = store.info.dim, store.part("score_space")
     numbers = _numbers("", content, dim + dim * dim)
     if numbers is None:
         raise IndexFileError(

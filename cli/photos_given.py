@@ -1,0 +1,95 @@
+"""What `embed match` was asked to match: files, folders, objects of several photos."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from index import Views
+
+
+def objects_in(paths: Sequence[Path], views: int | None) -> list[Path | Views]:
+    """The photos of files, folders and CSV files, those of one object together.
+
+    Args:
+        paths: as given by the user.
+        views: so many photos that follow each other by name show one object.
+
+    Raises:
+        click.ClickException: there is no photo, or a CSV file is not as expected.
+    """
+    from index import Views
+
+    if not paths:
+        raise click.ClickException("expected photos or folders of photos to match, found none")
+    objects: list[Path | Views] = []
+    for path in paths:
+        if path.is_dir():
+            objects += _in_folder(path)
+        elif path.suffix.lower() == ".csv":
+            objects += _in_csv(path)
+        else:
+            objects.append(path)
+    if views is None:
+        return objects
+    single = sorted(entry for entry in objects if isinstance(entry, Path))
+    if len(single) < len(objects):
+        raise click.ClickException("--views cannot be used with folders or groups of one object")
+    if len(single) % views:
+        raise click.ClickException(
+            f"--views {views}: expected a multiple of {views} photos, found {len(single)}"
+        )
+    parts = (tuple(single[at : at + views]) for at in range(0, len(single), views))
+    return [Views(str(some[0]), some) for some in parts]
+
+
+def _in_folder(folder: Path) -> list[Path | Views]:
+    """The photos in a folder, and each folder in it as one object."""
+    from embedder.photos import list_photos
+    from index import Views
+
+    objects: list[Path | Views] = [*list_photos(folder)]
+    for inner in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
+        photos = list_photos(inner)
+        if photos:
+            objects.append(Views(str(inner), tuple(photos)))
+    if not objects:
+        raise click.ClickException(f"{folder}: expected photos, found none")
+    return objects
+
+
+def _in_csv(file: Path) -> list[Path | Views]:
+    """Photos by the columns `photo` and `group`; paths are relative to the file's folder."""
+    from index import Views
+
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            rows = list(reader)
+    except FileNotFoundError:
+        raise click.ClickException(f"{file}: expected a CSV file of photos, found none") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise click.ClickException(f"{file}: cannot be read as CSV: {error}") from error
+    columns = reader.fieldnames or []
+    if "photo" not in columns:
+        raise click.ClickException(
+            f"{file}: expected a column 'photo', found {', '.join(columns) or 'nothing'}"
+        )
+    groups: dict[str, list[Path]] = {}
+    for number, row in enumerate(rows, start=2):
+        photo, group = (row["photo"] or "").strip(), (row.get("group") or "").strip()
+        if not photo:
+            raise click.ClickException(f"{file}:{number}: expected the path of a photo, found none")
+        # A photo without a group is an object by itself, whatever others are called.
+        groups.setdefault(group or f"{number}\0", []).append(file.parent / photo)
+    if not groups:
+        raise click.ClickException(f"{file}: expected photos, found none")
+    return [
+        photos[0] if name.endswith("\0") else Views(name, tuple(photos))
+        for name, photos in groups.items()
+    ]

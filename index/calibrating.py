@@ -1,0 +1,217 @@
+"""Fitting a `Calibration`: to photos whose item is known, among candidates drawn at random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from embedder.labelled_vectors import LabelledVectors
+from embedder.sampling import evenly
+from embedder.score_space import unit
+from index.calibration import LOWEST_TEMPERATURE, Calibration, Scores, log_mean_exp
+from index.store import Store
+from index.whitening import read_score_space
+
+Exact = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+SIZES = (2, 10, 50, 200)
+FEWEST_PHOTOS = 20
+MOST_BACKGROUND = 256
+
+_QUESTIONS = 2000
+_VIEWS, _VIEWS_AMONG = 3, 10
+_FEWEST_OF_ITEM = 4  # photos: an item with fewer says little without one of them
+_STARTS = ((15.0, 0.0, 0.0), (15.0, -10.0, 8.0))
+
+
+def background(store: Store) -> LabelledVectors:
+    """A sample of the items of an index, the same for the same items.
+
+    Raises:
+        IndexFileError: a row is damaged.
+    """
+    wanted = set(evenly(len(store), MOST_BACKGROUND).tolist())
+    ids = [item_id for at, item_id in enumerate(store.ids()) if at in wanted]
+    return LabelledVectors(store.centroids(ids)[0], tuple(ids))
+
+
+def calibrate(
+    store: Store, photos: LabelledVectors, others: LabelledVectors, given: bool
+) -> Calibration | None:
+    """Fit a calibration for an index.
+
+    Args:
+        store: an index with its score space.
+        photos: vectors of photos and their items; items that the index does not have are left out.
+        others: its background.
+        given: whether they are other photos than those of the index. If not, each is taken out of
+            its item's centroid before it is compared with it.
+
+    Returns:
+        None where there are too few photos or items.
+
+    Raises:
+        IndexFileError: a row or the score space is damaged.
+    """
+    ids = sorted({*others.items, *photos.items})
+    found = {item: row for item in ids if (row := store.statistics(item)) is not None}
+    columns = {item: at for at, item in enumerate(found)}
+    least = 1 if given else _FEWEST_OF_ITEM
+    usable = [
+        at for at, item in enumerate(photos.items) if item in found and found[item][1] >= least
+    ]
+    if not usable:
+        return None
+    items = [photos.items[at] for at in usable]
+    vectors, truth = photos.vectors[usable], np.array([columns[item] for item in items])
+    space = read_score_space(store)
+    project = space.project if space is not None else lambda rows: rows
+    asked = project(vectors)
+    scores = asked @ project(np.array([row[0] for row in found.values()])).T
+    if not given:
+        own = [_without(vector, *found[item]) for vector, item in zip(vectors, items, strict=True)]
+        scores[np.arange(len(truth)), truth] = (asked * project(np.array(own))).sum(axis=1)
+    behind = np.isin(np.arange(len(found)), [columns[item] for item in others.items])
+    fitted = fit_calibration(scores, truth, behind)
+    return fitted and replace(fitted, given=given)
+
+
+def _without(
+    vector: npt.NDArray[np.float32],
+    centroid: npt.NDArray[np.float32],
+    photos: int,
+    dispersion: float,
+) -> npt.NDArray[np.float32]:
+    """The centroid of an item without one of its photos."""
+    # Vectors have unit norm, so the squared length of their mean is 1 less the dispersion.
+    total = centroid * (photos * np.sqrt(max(0.0, 1.0 - dispersion)))
+    without: npt.NDArray[np.float32] = unit(total - vector).astype(np.float32)
+    return without
+
+
+def fit_calibration(
+    scores: Scores, truth: Indices, behind: Mask, seed: int = 0
+) -> Calibration | None:
+    """Fit temperature and background for sets of 2, 10, 50 and 200 candidates.
+
+    Half of the questions have the right item among the candidates. A quarter do not, and in
+    another quarter it is not in the catalogue either.
+
+    Args:
+        scores: (photos, items), the score of each photo for each item of a sample; of its own
+            item as if the photo were not in the index.
+        truth: int64 (photos,), the right columns.
+        behind: bool (items,), which items are the background.
+        seed: decides what is drawn.
+
+    Returns:
+        None where there are fewer than 20 photos or three items: too few to say anything.
+    """
+    photos, items = scores.shape
+    if photos < FEWEST_PHOTOS or items < SIZES[0] + 1:
+        return None
+    rng = np.random.default_rng(seed)
+    sizes = [size for size in SIZES if size < items]
+    fits = [_fit(_questions(scores, truth, behind, size, rng), photos) for size in sizes]
+    slopes, offsets, outside = (tuple(numbers) for numbers in zip(*fits, strict=True))
+    return Calibration(
+        tuple(sizes),
+        tuple(1 / slope for slope in slopes),
+        offsets,
+        outside,
+        _worth_of_views(scores, truth, behind, rng),
+        photos,
+    )
+
+
+@dataclass(frozen=True)
+class _Questions:
+    """Scores (questions, candidates), the right one first where `known`, and of the background."""
+
+    scores: Exact
+    known: Mask
+    background: Exact
+    counted: Mask
+
+
+def _questions(
+    scores: Scores, truth: Indices, behind: Mask, size: int, rng: np.random.Generator
+) -> _Questions:
+    photos, items = scores.shape
+    asked = rng.permutation(np.resize(np.arange(photos), min(_QUESTIONS, 8 * photos)))
+    kind = np.arange(len(asked)) % 4
+    drawn = np.stack([rng.choice(items - 1, size, replace=False) for _ in asked])
+    drawn += drawn >= truth[asked, None]
+    known = kind < 2
+    drawn[known, 0] = truth[asked[known]]
+    counted = np.tile(behind, (len(asked), 1))
+    np.put_along_axis(counted, drawn, False, axis=1)
+    outside = kind == 3
+    counted[outside, truth[asked[outside]]] = False
+    exact = scores[asked].astype(np.float64)
+    chosen = np.take_along_axis(exact, drawn, axis=1)
+    return _Questions(chosen, known, exact[:, behind], counted[:, behind])
+
+
+def _fit(questions: _Questions, photos: int) -> tuple[float, float, float]:
+    """Slope, background and outside with the least log loss.
+
+    A right answer counts as right with probability `(photos + 1) / (photos + 2)`, as in Platt 1999,
+    "Probabilistic outputs for support vector machines": photos that are all right would ask for
+    total certainty otherwise.
+    """
+    from scipy.optimize import minimize
+
+    bounds = [(1.0, 1 / LOWEST_TEMPERATURE), (-20.0, 20.0), (-50.0, 300.0)]
+    found = min(
+        (
+            minimize(_loss, start, (questions, photos), "L-BFGS-B", jac=True, bounds=bounds)
+            for start in _STARTS
+        ),
+        key=lambda result: float(result.fun),
+    )
+    slope, offset, outside = (float(number) for number in found.x)
+    return slope, offset, outside
+
+
+def _loss(parameters: Exact, questions: _Questions, photos: int) -> tuple[float, Exact]:
+    """Log loss a question, in nats, and its gradient."""
+    slope, offset, outside = parameters
+    scores, background, counted = questions.scores, questions.background, questions.counted
+    count, size = scores.shape
+    near = slope * background
+    likeness = log_mean_exp(near, counted) if background.shape[1] else np.full(count, -np.inf)
+    none = np.logaddexp(offset + likeness, outside)
+    logits = np.concatenate([none[:, None], slope * scores - np.log(size)], axis=1)
+    logs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+    wanted = np.full(logits.shape, 1 / (photos + 2) / size)
+    wanted[np.arange(count), np.where(questions.known, 1, 0)] = (photos + 1) / (photos + 2)
+    slopes = np.exp(logs) - wanted
+    from_background = np.exp(offset + likeness - none)
+    weights = np.where(counted, np.exp(near - likeness[:, None]), 0.0)
+    mean = (weights * background).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
+    by_slope = (slopes[:, 1:] * scores).sum() + (slopes[:, 0] * from_background * mean).sum()
+    by_offset = (slopes[:, 0] * from_background).sum()
+    by_outside = (slopes[:, 0] * (1 - from_background)).sum()
+    gradient = np.array([by_slope, by_offset, by_outside]) / count
+    return float(-(wanted * logs).sum() / count), gradient
+
+
+def _worth_of_views(
+    scores: Scores, truth: Indices, behind: Mask, rng: np.random.Generator
+) -> float:
+    """How fast several photos of one object become sure, from threes of photos of one item."""
+    items, counts = np.unique(truth, return_counts=True)
+    items = items[counts >= _VIEWS]
+    if len(items) < 2 or scores.shape[1] <= _VIEWS_AMONG:
+        return Calibration.views
+    groups = rng.choice(items, 300)
+    rows = [rng.choice(np.flatnonzero(truth == item), _VIEWS, replace=False) for item in groups]
+    pooled = scores[np.array(rows)].mean(axis=1)
+    several = _fit(_questions(pooled, groups, behind, _VIEWS_AMONG, rng), len(pooled))[0]
+    one = _fit(_questions(scores, truth, behind, _VIEWS_AMONG, rng), len(scores))[0]
+    return float(np.clip(np.log(several / one) / np.log(_VIEWS), 0, 1))

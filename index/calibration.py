@@ -1,0 +1,170 @@
+"""From scores to log odds.
+
+A photo of a candidate and a photo of something else are told apart by the ratio of how likely their
+scores are. `exp(score / temperature)` stands for the likelihood of the photo if it shows an item,
+as in temperature scaling (Guo et al. 2017, "On calibration of modern neural networks"). What it is
+if the photo shows none of the candidates is taken from a background: a sample of the other items of
+the catalogue, as impostors are in speaker verification (Reynolds et al. 2000, "Speaker verification
+using adapted Gaussian mixture models"). A photo that is like many items is not held to show a
+candidate because it is a little like it too.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Container
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from embedder.errors import IndexFileError
+from embedder.labelled_vectors import LabelledVectors
+from index.store import Store
+
+Exact = npt.NDArray[np.float64]
+Scores = npt.NDArray[np.floating]
+Indices = npt.NDArray[np.int64]
+
+LOWEST_TEMPERATURE = 0.005  # as in `embedder.validation`: held-out photos are few
+
+_NEVER = -50.0  # nats
+_CALIBRATION, _BACKGROUND = "calibration", "background"  # their names in the index
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What turns scores into log likelihood ratios.
+
+    Attributes:
+        sizes: numbers of candidates that it was fitted for, rising.
+        temperatures: for each, what divides a score.
+        background: for each, the log likelihood of a photo of none of the candidates, beyond what
+            the scores of the background say.
+        outside: for each, the least that log likelihood can be: of a photo that is like nothing.
+        views: what the mean score of k photos of one object counts as: k to this power photos. 1
+            if they were independent, 0 if the second says nothing new.
+        photos: that it was fitted on; 0 where it was not.
+        given: whether somebody gave these photos, and not training held them out.
+    """
+
+    sizes: tuple[int, ...]
+    temperatures: tuple[float, ...]
+    background: tuple[float, ...]
+    outside: tuple[float, ...]
+    views: float = 0.5
+    photos: int = 0
+    given: bool = False
+
+    def log_ratios(self, scores: Scores, background: Scores, counts: Indices) -> Exact:
+        """Log likelihood ratios of "this candidate" to "none", in nats.
+
+        Args:
+            scores: (objects, candidates), cosines, each the mean over the photos of the object.
+            background: (objects, items), the same for items that are no candidates; may be empty.
+            counts: int64 (objects,), how many photos those were.
+        """
+        at, size = np.log(self.sizes), np.log(max(1, scores.shape[1]))
+        temperature = np.exp(np.interp(size, at, np.log(self.temperatures)))
+        slopes = (counts.astype(np.float64) ** self.views / temperature)[:, None]
+        none = np.full(len(scores), np.interp(size, at, self.outside))
+        if background.shape[1]:
+            likeness = log_mean_exp(slopes * background)
+            none = np.logaddexp(none, likeness + np.interp(size, at, self.background))
+        ratios: Exact = slopes * scores - none[:, None]
+        return ratios
+
+
+def log_mean_exp(values: Exact, counted: npt.NDArray[np.bool_] | None = None) -> Exact:
+    """Log of the mean of the exponentials along the last axis, of those that are counted."""
+    most = values.max(axis=-1, keepdims=True)
+    powers = np.exp(values - most)
+    # Never the log of zero, should all that count be far below what does not.
+    sums = np.maximum(powers.mean(axis=-1, where=True if counted is None else counted), 1e-300)
+    found: Exact = np.log(sums) + most[..., 0]
+    return found
+
+
+def uncalibrated(temperature: float) -> Calibration:
+    """Where there is nothing to fit on: a photo shows none only if no piece is left for it."""
+    return Calibration((1,), (temperature,), (-np.inf,), (_NEVER - 1.0 / temperature,))
+
+
+def write_calibration(
+    store: Store, calibration: Calibration | None, background: LabelledVectors
+) -> None:
+    """Put a calibration and its background into a store; `Store.commit` keeps them."""
+    text = None if calibration is None else json.dumps(asdict(calibration)).encode()
+    store.put_part(_CALIBRATION, text and _sealed(text))
+    store.put_part(_BACKGROUND, _sealed(background.to_bytes()))
+
+
+def read_calibration(store: Store) -> Calibration | None:
+    """The calibration of an index; None if it has none.
+
+    Raises:
+        IndexFileError: it is damaged.
+    """
+    content = _opened(store, _CALIBRATION)
+    try:
+        return None if content is None else _checked(json.loads(content))
+    except (ValueError, TypeError, KeyError) as error:
+        raise _damaged(store, _CALIBRATION, str(error)) from error
+
+
+def read_background(store: Store, candidates: Container[str]) -> npt.NDArray[np.float32]:
+    """Centroids (items, dim) of a sample of the items that are no candidates.
+
+    Raises:
+        IndexFileError: it is damaged.
+    """
+    content = _opened(store, _BACKGROUND)
+    if content is None:
+        return np.zeros((0, store.info.dim), np.float32)
+    try:
+        found = LabelledVectors.from_bytes(content, store.info.dim)
+    except ValueError as error:
+        raise _damaged(store, _BACKGROUND, str(error)) from error
+    others = [at for at, item in enumerate(found.items) if item not in candidates]
+    return found.vectors[others]
+
+
+def _sealed(content: bytes) -> bytes:
+    return content + zlib.crc32(content).to_bytes(4, "little")
+
+
+def _opened(store: Store, name: str) -> bytes | None:
+    content = store.part(name)
+    if content is None:
+        return None
+    if not isinstance(content, bytes) or _sealed(content[:-4]) != content:
+        raise _damaged(store, name, "checksum")
+    return content[:-4]
+
+
+def _damaged(store: Store, name: str, what: str) -> IndexFileError:
+    return IndexFileError(f"{store.path}: its {name} is damaged ({what}): build the index again")
+
+
+def _checked(document: object) -> Calibration:
+    """A calibration from what JSON holds; the checksum says who wrote it only by accident."""
+    if not isinstance(document, dict) or set(document) != {f.name for f in fields(Calibration)}:
+        raise ValueError("not a calibration")
+    sizes, *numbers = (
+        np.array(document[name], dtype=np.float64)
+        for name in ("sizes", "temperatures", "background", "outside")
+    )
+    views, photos = float(document["views"]), int(document["photos"])
+    if sizes.ndim != 1 or not len(sizes) or any(part.shape != sizes.shape for part in numbers):
+        raise ValueError("expected as many numbers of each kind as sizes")
+    in_order = sizes[0] >= 1 and (np.diff(sizes) > 0).all()
+    temperatures, *offsets = numbers
+    usable = ((temperatures >= 1e-6) & (temperatures <= 1e6)).all()
+    if not (in_order and usable and 0 <= views <= 1 and photos >= 0):
+        raise ValueError("a number is out of range")
+    if not all((np.abs(part) < 1e6).all() for part in offsets):
+        raise ValueError("a number is out of range")
+    lists = [tuple(part.tolist()) for part in numbers]
+    whole = tuple(int(size) for size in sizes.tolist())
+    return Calibration(whole, lists[0], lists[1], lists[2], views, photos, bool(document["given"]))

@@ -1,0 +1,90 @@
+"""From scores to a decision on each object: the item, how likely it is, and what speaks against."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from index.assignment import best_assignment
+from index.calibration import Calibration, Scores
+from index.marginals import marginals
+from index.priors import known_log_odds, log_priors, unknown_share
+
+Exact = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """On all objects together.
+
+    Attributes:
+        chosen: int64 (objects,), the candidate of each, -1 for none.
+        shares: float64 (objects, candidates), the probability of each; what a row lacks to 1 is
+            the probability of none of them.
+    """
+
+    chosen: Indices
+    shares: Exact
+
+
+def decide(
+    scores: Scores,
+    background: Scores,
+    counts: Indices,
+    pieces: Indices,
+    calibration: Calibration,
+    independent: bool = False,
+    unknown: float | None = None,
+) -> Decision:
+    """Choose an item for each object, or none.
+
+    One to one, the choice is the likeliest of all ways to give objects pieces, each piece to one
+    object at most, and a probability is the share of those ways, by likelihood, in which the
+    object has that item. By itself, each object has the likeliest item.
+
+    Args:
+        scores: (objects, candidates), mean cosines.
+        background: (objects, items), mean cosines to items that are no candidates.
+        counts: int64 (objects,), photos behind each row.
+        pieces: int64 (candidates,), how many there are of each, 1 or more.
+        calibration: of the index.
+        independent: each object by itself.
+        unknown: share of objects expected to show none of the candidates; 0 if each shows one;
+            estimated from the scores unless given.
+    """
+    objects, candidates = scores.shape
+    if objects == 0:
+        return Decision(np.zeros(0, np.int64), np.zeros((0, candidates)))
+    log_odds = calibration.log_ratios(scores, background, counts)
+    if unknown == 0:
+        # So high that an object has none only where no piece is left.
+        log_odds += 2 * math.log(max(scores.shape)) - log_odds.min(initial=0.0)
+    else:
+        share = unknown_share(log_odds, pieces) if unknown is None else min(unknown, 1 - 1e-9)
+        log_odds += known_log_odds(share)
+    log_odds += log_priors(pieces, objects, independent)
+    if independent:
+        return _each_by_itself(log_odds)
+    useful = np.minimum(pieces, objects)  # there may be a million
+    columns = np.repeat(np.arange(candidates), useful)
+    spread = log_odds[:, columns]
+    # A pair that is less likely than none gains nothing: what is left with such a pair has none.
+    gains = np.maximum(spread, 0.0)
+    assigned = best_assignment(gains)
+    taken = (assigned >= 0) & (gains[np.arange(objects), assigned] > 0)
+    chosen = np.where(taken, columns[assigned], -1)
+    shares = np.zeros((objects, candidates))
+    np.add.at(shares.T, columns, marginals(spread).T)
+    return Decision(chosen, np.clip(shares, 0.0, 1.0))
+
+
+def _each_by_itself(log_odds: Exact) -> Decision:
+    total = np.logaddexp(np.logaddexp.reduce(log_odds, axis=1), 0.0)
+    shares = np.exp(log_odds - total[:, None])
+    likeliest = shares.argmax(axis=1)
+    best = shares[np.arange(len(shares)), likeliest]
+    return Decision(np.where(best >= 1 - shares.sum(axis=1), likeliest, -1), shares)

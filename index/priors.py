@@ -1,0 +1,64 @@
+"""What is expected before photos are looked at: how many show no candidate, and which piece."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Exact = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+EXPECTED_UNKNOWN = 0.1  # the share of photos that show none, before they are looked at
+
+_WORTH = 5.0  # photos: how much that is trusted beside those that are looked at
+_ROUNDS = 50
+
+
+def log_priors(pieces: Indices, objects: int, independent: bool) -> Exact:
+    """Log of how likely an object that shows a candidate is to show each piece.
+
+    By itself it is as likely one piece as another. One to one, the n objects are one of
+    N! / (N - n)! ways of giving them pieces, all as likely; each object bears its share of that.
+
+    Args:
+        pieces: int64 (candidates,), how many there are of each.
+        objects: how many are matched together.
+        independent: each by itself.
+
+    Returns:
+        float (candidates,): of a piece of each one to one, of any piece of each by itself.
+    """
+    total = int(pieces.sum())
+    if independent:
+        return np.log(pieces / total)
+    placed = max(1, min(objects, total))
+    ways = float(np.log(total - np.arange(placed)).sum())
+    return np.full(len(pieces), -ways / placed)
+
+
+def unknown_share(log_ratios: Exact, pieces: Indices) -> float:
+    """The likeliest share of objects that show no candidate, from the objects themselves.
+
+    Expectation maximisation of a prior (Saerens, Latinne and Decaestecker 2002, "Adjusting the
+    outputs of a classifier to new a priori probabilities"), held near a tenth by as much as five
+    objects say.
+
+    Args:
+        log_ratios: (objects, candidates), from `Calibration.log_ratios`.
+        pieces: int64 (candidates,).
+
+    Returns:
+        from 0 to 1, both excluded.
+    """
+    evidence = np.logaddexp.reduce(log_ratios + log_priors(pieces, 0, True), axis=1)
+    share = EXPECTED_UNKNOWN
+    for _ in range(_ROUNDS):
+        none = 1 / (1 + np.exp(np.clip(evidence + known_log_odds(share), -700, 700)))
+        share = (float(none.sum()) + EXPECTED_UNKNOWN * _WORTH) / (len(evidence) + _WORTH)
+    # With more objects than pieces so many show none, whatever they look like.
+    return min(max(share, 1 - int(pieces.sum()) / max(1, len(evidence))), 1 - 1e-9)
+
+
+def known_log_odds(share: float) -> float:
+    """Log odds that an object shows a candidate, given the share that does not."""
+    return float(np.log1p(-share) - np.log(share))
