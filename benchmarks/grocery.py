@@ -118,7 +118,9 @@ def main() -> None:
     parser.add_argument("--items-per-batch", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--margin", type=float, help="soft unless given")
-    parser.add_argument("--steepness", type=float, default=5.0)
+    parser.add_argument("--loss", choices=["hard", "semi-hard"], default="hard")
+    parser.add_argument("--softmax", type=float, default=0.2)
+    parser.add_argument("--pooling", choices=["mean", "gem"], default="gem")
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--no-flip", action="store_true")
     parser.add_argument("--zoom", type=float, default=0.6)
@@ -128,13 +130,14 @@ def main() -> None:
     arguments = parser.parse_args()
     grocery, work = arguments.split or arguments.data / "grocery", arguments.work
     options = TrainingOptions(
-        architecture=Architecture("MobileNet", 0.25, arguments.size),
+        architecture=Architecture("MobileNet", 0.25, arguments.size, pooling=arguments.pooling),
         weights=str(arguments.data / "weights" / "mobilenet_2_5_224_tf_no_top.h5"),
         epochs=arguments.epochs,
         patience=arguments.epochs,  # held-out photos saturate long before others do
         seed=arguments.seed,
         margin=arguments.margin,
-        steepness=arguments.steepness,
+        loss=arguments.loss,
+        softmax=arguments.softmax,
         items_per_batch=arguments.items_per_batch,
         training_size=arguments.training_size or min(160, arguments.size),
         mining=False,  # the recipe was chosen without it

@@ -142,6 +142,18 @@ def softmax(numbers: Any, labels: Any, proxies: Any) -> Any:
     return _cross_entropy(logits, ops.one_hot(labels, ops.shape(logits)[1], dtype=logits.dtype))
 
 
+def semihard_and_softmax(vectors: Any, labels: Any, proxies: Any, weight: float = 0.2) -> Any:
+    """Semi-hard triplets as FaceNet, and beside them a softmax of scaled cosines.
+
+    The softmax is that of Wang et al. 2017, "NormFace": cosines over a temperature of 0.05. It is
+    what `TrainingOptions(loss="semi-hard", softmax=0.2)` does.
+    """
+    cosines = ops.matmul(vectors, ops.transpose(unit(proxies)))
+    right = ops.one_hot(labels, ops.shape(cosines)[1], dtype=cosines.dtype)
+    triplets = semihard(vectors, labels, proxies, 0.2, "squared-L2")
+    return triplets + weight * _cross_entropy(cosines / 0.05, right)
+
+
 def unit(rows: Any) -> Any:
     """Rows of unit norm."""
     squared = ops.sum(ops.square(rows), axis=1, keepdims=True)
@@ -165,6 +177,9 @@ RECIPES = {
     "semi-hard, L2, margin 1": Recipe(semihard, note="tensorflow-addons' defaults"),
     "semi-hard, squared L2, margin 0.2": Recipe(
         partial(semihard, margin=0.2, metric="squared-L2"), note="as FaceNet"
+    ),
+    "semi-hard and softmax 0.2": Recipe(
+        semihard_and_softmax, 1, note="the two together, temperature 0.05"
     ),
     "hard, margin 0.2": Recipe(hard, note="as Hermans et al."),
     "hard, soft margin": Recipe(hard_soft, note="the default here"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -72,6 +73,29 @@ def _amounts(
     help="Photos to put behind items shown on a plain or transparent background, half of the time.",
 )
 @click.option(
+    "--pooling",
+    type=click.Choice(["mean", "gem"]),
+    default="mean",
+    show_default=True,
+    help="How features are pooled over the photo; 'gem' counts what stands out for more and is "
+    "often better from ImageNet weights.",
+)
+@click.option(
+    "--loss",
+    type=click.Choice(["hard", "semi-hard"]),
+    default="hard",
+    show_default=True,
+    help="Which triplets are learned from: docs/learning.md.",
+)
+@click.option(
+    "--softmax",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    metavar="WEIGHT",
+    help="Learn to name the items of the catalogue beside the triplets, with this weight.",
+)
+@click.option(
     "--learning-rate",
     type=click.FloatRange(min=0, min_open=True),
     default=1e-3,
@@ -98,6 +122,9 @@ def train(
     flip: bool,
     vary: dict[str, float],
     backgrounds: Path | None,
+    pooling: str,
+    loss: Literal["hard", "semi-hard"],
+    softmax: float,
     learning_rate: float,
     tensorboard: Path | None,
     seed: int,
@@ -122,10 +149,12 @@ def train(
     from embedder.training_options import Augmentation, Listener, TrainingOptions
 
     options = TrainingOptions(
-        architecture=Architecture(backbone, alpha, size),
+        architecture=Architecture(backbone, alpha, size, pooling=pooling),
         weights=None if weights == "none" else weights,
         training_size=training_size,
         epochs=epochs,
+        loss=loss,
+        softmax=softmax,
         learning_rate=learning_rate,
         seed=seed,
         augmentation=Augmentation(flip=flip, background=0.5 if backgrounds else 0.0).varied(vary),

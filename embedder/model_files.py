@@ -16,6 +16,7 @@ from embedder.errors import ModelError
 
 SCHEMA_VERSION = 1
 DIM = 100
+POOLINGS = ("mean", "gem")
 
 MODEL_JSON = "model.json"
 WEIGHTS = "weights.safetensors"
@@ -36,12 +37,16 @@ class Architecture:
         alpha: width multiplier of the MobileNet family, or None.
         size: side of the square photos, in pixels.
         dim: numbers in an embedding.
+        pooling: how the backbone's features are pooled over the photo: "mean", or "gem", the
+            generalised mean with power 3 (Radenovic, Tolias and Chum 2018, "Fine-tuning CNN image
+            retrieval with no human annotation"), where what stands out counts for more.
     """
 
     backbone: str = "compact"
     alpha: float | None = None
     size: int = 96
     dim: int = DIM
+    pooling: str = "mean"
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,11 @@ class ModelInfo:
     @property
     def fingerprint(self) -> str:
         """Changes whenever the same photo might get another embedding; 64 hexadecimal digits."""
+        architecture = asdict(self.architecture)
+        if self.architecture.pooling == "mean":
+            del architecture["pooling"]  # as it was before there was another
         parts = {
-            "architecture": asdict(self.architecture),
+            "architecture": architecture,
             "preprocessing": PREPROCESSING,
             "litert": self.sha256[LITERT],
         }
@@ -144,10 +152,11 @@ def read_checked(folder: Path, name: str, info: ModelInfo) -> bytes:
 def _info(document: dict[str, Any]) -> ModelInfo:
     known = {item.name for item in fields(Architecture)}
     described = document["architecture"]
-    if set(described) != known:
+    if not known - {"pooling"} <= set(described) <= known:
         raise ValueError(f"expected architecture with {sorted(known)}, found {sorted(described)}")
     architecture = Architecture(**described)
     _expect(isinstance(architecture.backbone, str), "backbone", architecture.backbone)
+    _expect(architecture.pooling in POOLINGS, "pooling", architecture.pooling)
     alpha = architecture.alpha
     _expect(alpha is None or isinstance(alpha, int | float), "alpha", alpha)
     for name in ("size", "dim"):

@@ -8,13 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from embedder.backend import keras, layers
+from embedder.backend import keras, layers, ops
 from embedder.errors import TrainingError
 from embedder.model_files import Architecture
 
 # Output channels and stride of each 3x3 convolution of the compact network. At 96 px and 2 cores
 # it trains at some 500 photos a second, and it is 0.55 M parameters.
 _COMPACT = ((24, 2), (48, 2), (96, 2), (128, 1), (128, 2), (192, 1))
+
+_LEAST_FEATURE = 1e-4
 
 
 def build_network(architecture: Architecture, weights: str | None = None) -> Any:
@@ -38,12 +40,21 @@ def build_network(architecture: Architecture, weights: str | None = None) -> Any
         features = _compact(photos)
     else:
         features = _application(architecture, weights)(photos)
-    features = layers.GlobalAveragePooling2D(name="pool")(features)
+    features = _pooled(features, architecture.pooling)
     embedding = layers.Dense(architecture.dim, use_bias=False, name="embedding")(features)
     # Centred before it is scaled: without this all photos crowd into one narrow cone.
     centred = layers.BatchNormalization(momentum=0.9, scale=False, name="centre")(embedding)
     unit = layers.UnitNormalization(name="unit_norm")(centred)
     return keras.Model(photos, unit, name="embedder")
+
+
+def _pooled(features: Any, pooling: str) -> Any:
+    if pooling == "mean":
+        return layers.GlobalAveragePooling2D(name="pool")(features)
+    # Not zero, whose cube root has no slope.
+    above = ops.maximum(features, _LEAST_FEATURE)
+    means = layers.GlobalAveragePooling2D(name="pool")(above * ops.square(above))
+    return ops.power(means, 1 / 3)
 
 
 def _compact(photos: Any) -> Any:

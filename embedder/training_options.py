@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from typing import Literal
 
 from embedder.errors import PhotoError, TrainingError
 from embedder.model_files import Architecture
@@ -109,9 +110,11 @@ class TrainingOptions:
         items_per_batch: P.
         photos_per_item: K.
         learning_rate: the highest; it rises over the first steps and falls as a cosine.
-        margin: of the triplet loss; None for the soft margin.
-        steepness: multiplies the distances in the loss. Those of unit vectors are at most 2, where
-            the soft margin hardly tells a triplet that is wrong from one that is right.
+        loss: "hard", each photo with the farthest of its item and the nearest of another, or
+            "semi-hard", with the nearest of another that is farther than the one of its item.
+        margin: of the triplet loss; None for the soft margin of "hard", and 0.2 between squared
+            distances of "semi-hard".
+        softmax: weight of a softmax over all items beside the triplets; 0 for none.
         mining: draw every other batch from look-alike items, where there are many items. It tells
             the items trained on better apart; for items that come later it may not be better.
         seed: decides everything random.
@@ -130,13 +133,14 @@ class TrainingOptions:
     items_per_batch: int = 32
     photos_per_item: int = 4
     learning_rate: float = 1e-3
+    loss: Literal["hard", "semi-hard"] = "hard"
     margin: float | None = None
+    softmax: float = 0.0
     mining: bool = True
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
     backgrounds: str | None = None
     training_size: int | None = None
-    steepness: float = 1.0
 
     @property
     def side_trained_at(self) -> int:

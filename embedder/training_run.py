@@ -25,7 +25,12 @@ from embedder.sampling import Indices
 from embedder.score_space import Floats
 from embedder.training_batches import batches
 from embedder.training_options import EpochReport, Listener, TrainingOptions
-from embedder.training_step import embedding_function, learning_rate_at, training_step
+from embedder.training_step import (
+    embedding_function,
+    learning_rate_at,
+    new_directions,
+    training_step,
+)
 
 _MOST_STEPS = 200  # an epoch of a large catalogue is not a whole pass: people want to see it move
 _FEWEST_STEPS = 10
@@ -46,6 +51,7 @@ class Run:
         progress: how far it is.
         best: the network's weights after the best epoch.
         centroids: float32 (items, dim), followed to find look-alike items.
+        directions: variable (items, dim) of the softmax beside the triplets; None without one.
     """
 
     options: TrainingOptions
@@ -58,6 +64,7 @@ class Run:
     progress: Progress
     best: list[npt.NDArray[Any]]
     centroids: Floats
+    directions: Any
 
     @property
     def steps(self) -> int:
@@ -82,7 +89,8 @@ def start(
         TrainingError: the learning rate is higher than the checkpoint's.
     """
     optimizer = keras.optimizers.Adam(options.learning_rate)
-    optimizer.build(network.trainable_variables)
+    directions = new_directions(options, len(cache.items))
+    optimizer.build([*network.trainable_variables, *_listed(directions)])
     held = validation.hold_out(cache.labels, options.seed)
     weights, asked = network.get_weights(), network
     if options.side_trained_at != options.architecture.size:
@@ -90,7 +98,17 @@ def start(
     centroids = np.zeros((len(cache.items), options.architecture.dim), np.float32)
     progress = Progress()
     run = Run(
-        options, settings, cache, held, network, asked, optimizer, progress, weights, centroids
+        options,
+        settings,
+        cache,
+        held,
+        network,
+        asked,
+        optimizer,
+        progress,
+        weights,
+        centroids,
+        directions,
     )
     if stored:
         run.progress, groups = stored
@@ -99,12 +117,26 @@ def start(
                 f"expected a learning rate of at most {run.progress.learning_rate:g}, as the "
                 f"unfinished training has, found {options.learning_rate:g}; --replace starts anew"
             )
-        for part, variables in (("network", network.variables), ("optimizer", optimizer.variables)):
-            for variable, value in zip(variables, groups[part], strict=True):
+        for part, variables in _learned(run).items():
+            for variable, value in zip(variables, groups.get(part, []), strict=True):
                 variable.assign(value)
         run.best = groups["best"]
         run.centroids = groups["centroids"][0]
     return run
+
+
+def _listed(directions: Any) -> list[Any]:
+    return [] if directions is None else [directions]
+
+
+def _learned(run: Run) -> dict[str, list[Any]]:
+    """All variables that a step changes, by the name they have in a checkpoint."""
+    return {
+        # Not only its weights: dropout has a state too.
+        "network": run.network.variables,
+        "optimizer": run.optimizer.variables,
+        "directions": _listed(run.directions),
+    }
 
 
 def train_epochs(run: Run, folder: Path, listener: Listener) -> None:
@@ -113,7 +145,7 @@ def train_epochs(run: Run, folder: Path, listener: Listener) -> None:
     Raises:
         TrainingError: the loss is not a number, or the checkpoint cannot be written.
     """
-    step = training_step(run.network, run.optimizer, run.options)
+    step = training_step(run.network, run.optimizer, run.options, run.directions)
     embed = embedding_function(run.asked)
     progress = run.progress
     while progress.epoch < run.options.epochs:
@@ -208,12 +240,10 @@ def _accuracy(run: Run, embed: Callable[[Any], Any]) -> tuple[float, float]:
 
 def _save(run: Run, folder: Path) -> None:
     groups = {
-        # Not only its weights: dropout has a state too.
-        "network": [np.asarray(variable) for variable in run.network.variables],
-        "optimizer": [np.asarray(variable) for variable in run.optimizer.variables],
-        "best": run.best,
-        "centroids": [run.centroids],
+        part: [np.asarray(variable) for variable in variables]
+        for part, variables in _learned(run).items()
     }
+    groups |= {"best": run.best, "centroids": [run.centroids]}
     run.progress.learning_rate = run.options.learning_rate
     save_checkpoint(folder, run.settings, run.progress, groups)
 

@@ -5,33 +5,71 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import tensorflow as tf
+import numpy as np
 
-from embedder.losses import triplet_hard_loss
+from embedder.backend import keras
+from embedder.losses import triplet_hard_loss, triplet_semihard_loss
 from embedder.training_options import TrainingOptions
+
+import tensorflow as tf  # isort: skip  (after embedder.backend, which names the extra)
 
 _WARM_UP = 0.05  # of all steps
 _LOWEST = 0.01  # of the highest learning rate
+_SEMI_HARD_MARGIN = 0.2
+_SOFTMAX_TEMPERATURE = 0.05
+_LENGTH = 1 / 3  # of a direction: Adam turns a shorter one faster
 
 
-def training_step(network: Any, optimizer: Any, options: TrainingOptions) -> Any:
+def training_step(
+    network: Any, optimizer: Any, options: TrainingOptions, directions: Any = None
+) -> Any:
     """A compiled function that learns from one batch of `batches`.
 
     It returns the loss, and the vectors (batch, dim) that the batch had before the step.
+
+    Args:
+        network: a Keras model.
+        optimizer: built for its trainable variables, and for the directions after them.
+        options: which losses.
+        directions: variable (items, dim), learned with the network where there is a softmax.
     """
-    # Distances grow with the vectors; a margin is in distances of unit vectors.
-    steepness, soft = options.steepness, options.margin is None
-    margin = (options.margin or 0.0) * steepness
+    weights = [*network.trainable_variables, *([] if directions is None else [directions])]
 
     def step(photos: Any, labels: Any) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
             vectors = network(tf.cast(photos, tf.float32), training=True)
-            loss = triplet_hard_loss(labels, vectors * steepness, margin, soft=soft)
-        gradients = tape.gradient(loss, network.trainable_variables)
-        optimizer.apply(gradients, network.trainable_variables)
+            loss = _triplets(options, labels, vectors)
+            if directions is not None:
+                loss += options.softmax * _softmax(vectors, labels, directions)
+        optimizer.apply(tape.gradient(loss, weights), weights)
         return loss, vectors
 
     return tf.function(step, reduce_retracing=True)
+
+
+def new_directions(options: TrainingOptions, items: int) -> Any:
+    """What the softmax compares photos with, of an item each; None without a softmax."""
+    if not options.softmax:
+        return None
+    rows = np.random.default_rng([options.seed, 4]).normal(size=(items, options.architecture.dim))
+    rows *= _LENGTH / np.linalg.norm(rows, axis=1, keepdims=True)
+    return keras.Variable(rows.astype(np.float32), name="directions")
+
+
+def _triplets(options: TrainingOptions, labels: Any, vectors: Any) -> Any:
+    if options.loss == "semi-hard":
+        margin = _SEMI_HARD_MARGIN if options.margin is None else options.margin
+        return triplet_semihard_loss(labels, vectors, margin, "squared-L2")
+    return triplet_hard_loss(labels, vectors, options.margin or 0.0, soft=options.margin is None)
+
+
+def _softmax(vectors: Any, labels: Any, directions: Any) -> Any:
+    """Cross entropy of scaled cosines (Wang et al. 2017, "NormFace")."""
+    unit = tf.math.l2_normalize(tf.convert_to_tensor(directions), axis=1)
+    logits = tf.matmul(vectors, unit, transpose_b=True) / _SOFTMAX_TEMPERATURE
+    return tf.reduce_mean(
+        tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    )
 
 
 def embedding_function(network: Any) -> Any:

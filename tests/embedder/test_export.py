@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,16 @@ def test_litert_gives_what_keras_gives(network, photos, tmp_path):
     found = np.stack([embedder.embed_pixels(photo) for photo in photos])
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert info.training["litert_cosine"] >= 0.9999
+
+
+def test_litert_pools_as_keras_does(photos, tmp_path):
+    architecture = replace(SMALL, pooling="gem")
+    network = build_network(architecture)
+    save_model(network, ModelInfo(architecture, 0.1), photos, tmp_path / "items.model")
+    expected = network.predict(photos[:5].astype(np.float32), verbose=0)
+    embedder = Embedder.open(tmp_path / "items.model")
+    found = np.stack([embedder.embed_pixels(photo) for photo in photos[:5]])
+    np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 def test_weights_are_enough_to_build_the_network_again(network, photos, tmp_path):

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from embedder import ModelError
 from embedder.model_files import (
     LITERT,
     MODEL_JSON,
+    PREPROCESSING,
     SCHEMA_VERSION,
     WEIGHTS,
     Architecture,
@@ -112,6 +113,18 @@ def test_a_model_from_before_whitening_is_not_whitened(model: Path):
     assert read_model_info(model) == replace(INFO, whitened_temperature=None)
 
 
+def test_a_model_from_before_there_were_poolings_is_the_same_model(model: Path):
+    document = json.loads((model / MODEL_JSON).read_text())
+    del document["architecture"]["pooling"]
+    (model / MODEL_JSON).write_text(json.dumps(document))
+    assert read_model_info(model) == INFO
+    # As it was computed before architectures had a pooling: indexes of that time stay valid.
+    old = {name: value for name, value in asdict(INFO.architecture).items() if name != "pooling"}
+    parts = {"architecture": old, "preprocessing": PREPROCESSING, "litert": INFO.sha256[LITERT]}
+    text = json.dumps(parts, sort_keys=True)
+    assert INFO.fingerprint == hashlib.sha256(text.encode()).hexdigest()
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -123,6 +136,7 @@ def test_a_model_from_before_whitening_is_not_whitened(model: Path):
         ("size", 10**9),
         ("dim", -1),
         ("dim", None),
+        ("pooling", "max"),
         ("extra", 1),
     ],
 )
@@ -180,7 +194,13 @@ def test_fingerprint_changes_only_with_what_changes_embeddings():
         replace(INFO, sha256={**INFO.sha256, LITERT: "1" * 64}),
         *(
             replace(INFO, architecture=replace(INFO.architecture, **change))
-            for change in ({"backbone": "compact"}, {"alpha": None}, {"size": 65}, {"dim": 11})
+            for change in (
+                {"backbone": "compact"},
+                {"alpha": None},
+                {"size": 65},
+                {"dim": 11},
+                {"pooling": "gem"},
+            )
         ),
     ]
     prints = {info.fingerprint for info in (INFO, *others)}
@@ -189,7 +209,6 @@ def test_fingerprint_changes_only_with_what_changes_embeddings():
 
 
 def test_described_preprocessing_is_what_photos_go_through():
-    from embedder.model_files import PREPROCESSING
     from embedder.photos import FILL
 
     assert tuple(PREPROCESSING["fill"]) == FILL

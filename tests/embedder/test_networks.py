@@ -50,6 +50,17 @@ def test_an_embedding_does_not_depend_on_the_photos_beside_it():
     np.testing.assert_allclose(embeddings(network, batch), alone, atol=1e-5)
 
 
+def test_gem_pools_by_the_cube_root_of_the_mean_cube():
+    keras.utils.set_random_seed(1)
+    network = build_network(Architecture(size=33, dim=7, pooling="gem"))
+    relu = [layer for layer in network.layers if isinstance(layer, keras.layers.ReLU)][-1]
+    into = network.get_layer("embedding").input
+    features, pooled = keras.Model(network.input, [relu.output, into])(photos(33))
+    cubes = np.maximum(np.asarray(features, np.float64), 1e-4) ** 3
+    np.testing.assert_allclose(pooled, np.cbrt(cubes.mean(axis=(1, 2))), rtol=1e-3)
+    assert np.isfinite(embeddings(network, photos(33))).all()
+
+
 def test_a_published_backbone_gives_unit_norm_embeddings():
     keras.utils.set_random_seed(1)
     # As in training: the statistics of random weights are not known before it.

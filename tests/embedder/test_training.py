@@ -214,13 +214,13 @@ def test_an_unfinished_training_does_not_go_on_with_a_higher_learning_rate(catal
         train(catalogue, tmp_path / "items.model", replace(OPTIONS, learning_rate=2e-3))
 
 
-def test_a_training_with_dropout_goes_on_exactly(tmp_path, catalogue, monkeypatch):
+def test_a_training_with_dropout_and_a_softmax_goes_on_exactly(tmp_path, catalogue, monkeypatch):
     def with_dropout(architecture, weights=None):
         network = build_network(architecture, weights)
         inner = keras.layers.Dropout(0.5)(network.get_layer("pool").output)
         return keras.Model(network.input, keras.layers.UnitNormalization()(inner))
 
-    options = replace(OPTIONS, architecture=Architecture(size=32, dim=192))
+    options = replace(OPTIONS, architecture=Architecture(size=32, dim=192), softmax=0.5)
     monkeypatch.setattr(training, "build_network", with_dropout)
     whole, rest = Recorder(stop_after=2), Recorder(stop_after=2)
     for name, recorders in (("a", [whole]), ("b", [Recorder(stop_after=1), rest])):

@@ -13,7 +13,7 @@ from embedder.model_files import Architecture
 from embedder.photo_cache import PhotoCache, open_cache
 from embedder.training_batches import batches
 from embedder.training_options import Augmentation, TrainingOptions
-from embedder.training_step import training_step
+from embedder.training_step import new_directions, training_step
 
 SIZE = 16
 NONE = Augmentation(0, 0, 0, 0, False, 0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -101,13 +101,8 @@ def test_photos_may_be_smaller_while_training(cache: PhotoCache):
         assert abs(inside - ITEM).max() <= 6
 
 
-@pytest.mark.parametrize(
-    ("margin", "steepness"), [(None, 1.0), (None, 5.0), (0.3, 1.0), (0.3, 5.0)]
-)
-def test_the_loss_is_of_distances_times_the_steepness(margin: float | None, steepness: float):
-    rng = np.random.default_rng(0)
-    labels = np.repeat(np.arange(4), 3)
-    photos = rng.integers(0, 256, (12, 1, 1, 9), dtype=np.uint8)
+def plain_network():
+    """Nine numbers a photo, scaled to unit norm: what is learned from is known."""
     parts = [
         keras.Input((1, 1, 9)),
         keras.layers.Flatten(),
@@ -116,19 +111,78 @@ def test_the_loss_is_of_distances_times_the_steepness(margin: float | None, stee
     ]
     network = keras.Sequential(parts)
     network.set_weights([np.eye(9, dtype=np.float32)])
-    options = replace(OPTIONS, margin=margin, steepness=steepness)
-    step = training_step(network, keras.optimizers.SGD(0.0), options)
-    unit = photos.reshape(12, 9).astype(float)
-    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-    distances = np.linalg.norm(unit[:, None] - unit, axis=2)
+    return network
+
+
+def naive_hard(distances, labels, margin):
     gaps = []
     for anchor, row in enumerate(distances):
         same = labels == labels[anchor]
         gaps.append(row[same].max() - row[~same].min())
-    gaps = steepness * np.array(gaps)
-    expected = (
-        np.log1p(np.exp(gaps)) if margin is None else np.maximum(gaps + margin * steepness, 0)
-    )
-    loss, vectors = step(photos, labels)
-    assert float(loss) == pytest.approx(expected.mean(), rel=1e-4)
+    gaps = np.array(gaps)
+    return (np.log1p(np.exp(gaps)) if margin is None else np.maximum(gaps + margin, 0)).mean()
+
+
+def naive_semi_hard(distances, labels, margin):
+    losses = []
+    for anchor, row in enumerate(distances**2):
+        same = labels == labels[anchor]
+        for positive in np.flatnonzero(same):
+            if positive != anchor:
+                farther = row[~same][row[~same] > row[positive]]
+                negative = farther.min() if len(farther) else row[~same].max()
+                losses.append(max(0.0, row[positive] - negative + margin))
+    return np.mean(losses)
+
+
+@pytest.mark.parametrize(
+    ("loss", "margin", "softmax"),
+    [
+        ("hard", None, 0.0),
+        ("hard", 0.3, 0.0),
+        ("semi-hard", None, 0.0),
+        ("semi-hard", 0.5, 0.0),
+        ("hard", None, 0.7),
+    ],
+)
+def test_the_loss_is_what_the_options_say(loss, margin, softmax):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), 3)
+    photos = rng.integers(0, 256, (12, 1, 1, 9), dtype=np.uint8)
+    architecture = Architecture(dim=9)
+    options = replace(OPTIONS, architecture=architecture, loss=loss, margin=margin, softmax=softmax)
+    directions, optimizer = new_directions(options, 4), keras.optimizers.SGD(0.0)
+    step = training_step(plain_network(), optimizer, options, directions)
+    unit = photos.reshape(12, 9).astype(float)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    distances = np.linalg.norm(unit[:, None] - unit, axis=2)
+    if loss == "hard":
+        expected = naive_hard(distances, labels, margin)
+    else:
+        expected = naive_semi_hard(distances, labels, 0.2 if margin is None else margin)
+    if softmax:
+        rows = np.asarray(directions) / np.linalg.norm(directions, axis=1, keepdims=True)
+        powers = np.exp(unit @ rows.T / 0.05)
+        right = powers[np.arange(12), labels] / powers.sum(axis=1)
+        expected -= softmax * np.log(right).mean()
+    found, vectors = step(photos, labels)
+    assert float(found) == pytest.approx(expected, rel=1e-4)
     np.testing.assert_allclose(vectors, unit, atol=1e-6)
+
+
+def test_directions_are_learned_beside_the_network():
+    options = replace(OPTIONS, architecture=Architecture(dim=9), softmax=1.0)
+    network, optimizer = plain_network(), keras.optimizers.Adam(0.01)
+    directions = new_directions(options, 2)
+    before = np.asarray(directions).copy()
+    optimizer.build([*network.trainable_variables, directions])
+    photos = np.zeros((4, 1, 1, 9), np.uint8)
+    photos[:2, ..., 0], photos[2:, ..., 1] = 255, 255
+    step = training_step(network, optimizer, options, directions)
+    losses = [float(step(photos, np.array([0, 0, 1, 1]))[0]) for _ in range(30)]
+    assert losses[-1] < 0.5 * losses[0]
+    assert np.abs(np.asarray(directions) - before).max() > 0.01
+
+
+def test_there_are_no_directions_without_a_softmax():
+    assert new_directions(OPTIONS, 4) is None

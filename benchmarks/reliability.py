@@ -1,0 +1,90 @@
+"""How right confidences are: expected calibration error, reliability diagrams, AUROC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating]
+Flags = npt.NDArray[np.bool_]
+
+BINS = 15
+
+
+def bins(confidence: Floats, right: Flags, count: int = BINS) -> list[tuple[float, float, int]]:
+    """Mean confidence, share right and number of answers of each bin that has any."""
+    which = np.minimum((confidence * count).astype(int), count - 1)
+    return [
+        (float(confidence[inside].mean()), float(right[inside].mean()), int(inside.sum()))
+        for inside in (which == number for number in range(count))
+        if inside.any()
+    ]
+
+
+def expected_calibration_error(confidence: Floats, right: Flags) -> float:
+    """Guo et al. 2017, with 15 bins of equal width: the mean of |confidence - share right|."""
+    return sum(abs(mean - share) * count for mean, share, count in bins(confidence, right)) / len(
+        right
+    )
+
+
+def auroc(score: Floats, positive: Flags) -> float:
+    """How often a positive scores higher than a negative; ties count half."""
+    values, ranks, counts = np.unique(score, return_inverse=True, return_counts=True)
+    places = np.cumsum(counts) - (counts - 1) / 2
+    pairs = int(positive.sum()) * int((~positive).sum())
+    below = places[ranks][positive].sum() - positive.sum() * (positive.sum() + 1) / 2
+    return float(below / pairs) if pairs and len(values) else float("nan")
+
+
+def kept_at(score: Floats, right: Flags, known: Flags, false: float = 0.01) -> float:
+    """Share of the known photos whose right matches are kept where 1 % of those kept are false."""
+    order = np.argsort(-score, kind="stable")
+    kept, wrong = np.cumsum(right[order]), np.cumsum(~right[order])
+    allowed = wrong <= false * np.arange(1, len(order) + 1)
+    return float(kept[allowed].max(initial=0)) / max(1, int(known.sum()))
+
+
+def text_diagram(confidence: Floats, right: Flags) -> str:
+    """A reliability diagram in lines of text, of ten bins."""
+    lines = [f"{'confidence':>10}{'right':>8}{'answers':>9}"]
+    for mean, share, count in bins(confidence, right, 10):
+        bar = "#" * round(40 * share)
+        lines.append(f"{mean:>10.3f}{share:>8.3f}{count:>9}  {bar}")
+    return "\n".join(lines)
+
+
+def draw_reliability(
+    diagrams: dict[tuple[str, bool], tuple[Floats, Flags]], file: Path, side: int = 220
+) -> None:
+    """An SVG with a panel a situation: share right over mean confidence, and the diagonal."""
+    gap = 50
+    parts = []
+    for number, ((scene, independent), answers) in enumerate(diagrams.items()):
+        left = gap + number * (side + gap)
+        title = f"{scene}, {'by itself' if independent else 'one to one'}"
+        points = " ".join(
+            f"{left + side * mean:.1f},{gap + side * (1 - share):.1f}"
+            for mean, share, _ in bins(*answers)
+        )
+        parts += [
+            f'<text x="{left}" y="{gap - 12}">{title}</text>',
+            f'<rect x="{left}" y="{gap}" width="{side}" height="{side}" fill="none" '
+            'stroke="#888"/>',
+            f'<path d="M{left} {gap + side}L{left + side} {gap}" stroke="#888" '
+            'stroke-dasharray="4"/>',
+            f'<polyline points="{points}" fill="none" stroke="#06c" stroke-width="2"/>',
+            f'<text x="{left}" y="{gap + side + 18}">0</text>',
+            f'<text x="{left + side - 76}" y="{gap + side + 18}">confidence 1</text>',
+        ]
+    width = gap + len(diagrams) * (side + gap)
+    file.write_text(
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {side + 2 * gap}" '
+        'font-family="sans-serif" font-size="13" fill="#555">\n'
+        "<title>Share of answers that are right, over their confidence</title>\n"
+        + "\n".join(parts)
+        + "\n</svg>\n",
+        encoding="utf-8",
+    )
