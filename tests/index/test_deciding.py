@@ -175,7 +175,7 @@ def test_an_object_by_itself_is_a_softmax_with_none():
     # Of three pieces two are of the first item, and a fifth of the objects show none.
     found = decided([[1.0, 2.0], [-3.0, -4.0]], [2, 1], independent=True, unknown=0.2)
     for row, ratios in zip(found.shares, [(1.0, 2.0), (-3.0, -4.0)], strict=True):
-        logs = np.log([0.8 * 2 / 3, 0.8 / 3, 0.2]) + [*ratios, 0]
+        logs = np.log([0.8 * 2 / 3, 0.8 / 3, 0.2]) + np.array([*ratios, 0.0])
         np.testing.assert_allclose(row, np.exp(logs - logsumexp(logs))[:2], rtol=1e-9)
     assert found.chosen.tolist() == [1, -1]
 
