@@ -142,6 +142,12 @@ def test_a_single_object_shows_the_single_candidate_if_that_is_known(independent
     assert found.shares[0, 0] > 0.99
 
 
+def test_none_is_all_but_impossible_if_each_object_is_known_to_show_one():
+    # The second fits nothing well, but fits nothing else better.
+    found = decided([[40.0, 38.0], [-2.0, -2.5]], [1, 1], unknown=0)
+    assert (1 - found.shares.sum(axis=1)).max() < 0.01
+
+
 def test_one_of_many_pieces_is_given_if_each_object_is_known_to_show_one():
     found = decided([[-2.0, -1.0], [9.0, -2.0]], [1000, 1000], unknown=0)
     assert found.chosen.tolist() == [1, 0]
