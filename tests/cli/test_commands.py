@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-FIELDS = ["photo", "item_id", "status", "score", "confidence"]
-FIELDS += ["runner_up", "runner_up_score", "margin", "reason"]
-HEADING = ["photo", "item", "score", "confidence", "runner-up", "margin", "status"]
+FIELDS = ["photo", "item_id", "status", "confidence", "score"]
+FIELDS += ["runner_up", "runner_up_score", "margin", "none", "reason", "views"]
+HEADING = ["photo", "item", "confidence", "status", "score", "margin", "runner-up", "why"]
 
 
 def one_line_error(done, status=1):
@@ -49,12 +49,11 @@ def truth(sample):
 
 def test_photos_are_matched_to_the_truth_in_every_format(matching, sample, truth):
     arguments = ("--candidates", sample / "ids.txt", sample / "photos", "--format")
-    outputs = {}
+    outputs, said = {}, {}
     for name in ("csv", "json", "jsonl", "table"):
         done = matching(*arguments, name)
         assert done.returncode == 0, done.stderr
-        assert done.stderr == ""
-        outputs[name] = done.stdout
+        outputs[name], said[name] = done.stdout, done.stderr
     rows = list(csv.DictReader(io.StringIO(outputs["csv"])))
     assert list(rows[0]) == FIELDS
     right = [row["item_id"] == truth[Path(row["photo"]).name] for row in rows]
@@ -65,12 +64,17 @@ def test_photos_are_matched_to_the_truth_in_every_format(matching, sample, truth
     assert document["missing"] == {}
     lines = [json.loads(line) for line in outputs["jsonl"].splitlines()]
     assert lines == document["matches"]
-    assert [list(line) for line in lines] == [FIELDS] * 8
+    unsure = sum(line["status"] == "unsure" for line in lines)
+    about_them = f"{unsure} photo(s) are unsure: look at them\n" if unsure else ""
+    assert list(said.values()) == [about_them] * 4
+    assert [list(line) for line in lines] == [[*FIELDS, "alternatives"]] * 8
     for row, line in zip(rows, lines, strict=True):
+        del line["alternatives"]
         assert row == {k: "" if v is None else str(v) for k, v in line.items()}
     shown = outputs["table"].splitlines()
     assert shown[0].split() == HEADING
-    assert [line.split()[1] for line in shown[1:]] == [row["item_id"] for row in rows]
+    pairs = {tuple(line.split()[:2]) for line in shown[1:]}  # in another order
+    assert pairs == {(row["photo"], row["item_id"]) for row in rows}
 
 
 def test_one_to_one_gives_no_item_twice_and_independent_may(matching, sample):
@@ -108,7 +112,7 @@ def test_more_photos_than_candidates_is_told(matching, sample):
     item = next(x for x in (sample / "ids.txt").read_text().splitlines() if x[0] != "#")
     done = matching("--candidates", "-", sample / "photos", input=item)
     assert done.returncode == 0
-    assert "7 photo(s) got no item: there are more photos than candidates" in done.stderr
+    assert "7 photo(s) show none of the candidates" in done.stderr
 
 
 def test_unknown_ids_are_named_with_the_nearest(matching, sample):
@@ -126,7 +130,6 @@ def test_unknown_ids_are_named_with_the_nearest(matching, sample):
         (["--candidates", "none.txt", "photos"], "none.txt: expected a list of candidates"),
         (["--candidates", "ids.txt"], "expected photos or folders of photos to match"),
         (["--candidates", "ids.txt", "bare"], "bare: expected photos, found none"),
-        (["--candidates", "ids.txt", "."], "only folders: name them one by one"),
         (["--candidates", "ids.txt", "photos", "--index", "no.index"], "embed build-index"),
         (["--candidates", "ids.txt", "photos", "--model", "no.model"], "embed train"),
         (["--candidates", "ids.txt", "photos", "--model", "other.model"], "another model"),
@@ -259,7 +262,7 @@ def test_a_terminal_sees_progress(embed_path, tmp_path):
 
 def test_help_shows_every_command_with_examples(embed):
     shown = embed("--help").stdout
-    names = ["sample", "train", "build-index", "match"]
+    names = ["sample", "train", "build-index", "calibrate", "match"]
     positions = [shown.index(f"\n  {name} ") for name in names]
     assert positions == sorted(positions)
     for name in names:
