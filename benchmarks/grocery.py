@@ -112,13 +112,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for model and index")
     data = os.environ.get("EMBED_REAL_DATA", "../shared/data")
     parser.add_argument("--data", type=Path, default=Path(data))
-    parser.add_argument("--epochs", type=int, default=50)
+    parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--size", type=int, default=288, help="photos are matched at")
     parser.add_argument("--training-size", type=int, help="160 unless given, or --size if smaller")
     parser.add_argument("--items-per-batch", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--margin", type=float, help="soft unless given")
-    parser.add_argument("--loss", choices=["hard", "semi-hard"], default="hard")
+    parser.add_argument("--loss", choices=["hard", "semi-hard"], default="semi-hard")
     parser.add_argument("--softmax", type=float, default=0.2)
     parser.add_argument("--pooling", choices=["mean", "gem"], default="gem")
     parser.add_argument("--learning-rate", type=float, default=3e-3)
@@ -126,9 +126,11 @@ def main() -> None:
     parser.add_argument("--zoom", type=float, default=0.6)
     parser.add_argument("--shift", type=float, default=0.15)
     parser.add_argument("--closer", type=float, default=0.36)
+    parser.add_argument("--colours", type=float, default=0.0, help="of how much they vary usually")
     parser.add_argument("--split", type=Path, help="another split: see hard_split.py")
     arguments = parser.parse_args()
     grocery, work = arguments.split or arguments.data / "grocery", arguments.work
+    usual = Augmentation()
     options = TrainingOptions(
         architecture=Architecture("MobileNet", 0.25, arguments.size, pooling=arguments.pooling),
         weights=str(arguments.data / "weights" / "mobilenet_2_5_224_tf_no_top.h5"),
@@ -147,6 +149,10 @@ def main() -> None:
             zoom=arguments.zoom,
             shift=arguments.shift,
             closer=arguments.closer,
+            brightness=arguments.colours * usual.brightness,
+            contrast=arguments.colours * usual.contrast,
+            saturation=arguments.colours * usual.saturation,
+            tint=arguments.colours * usual.tint,
         ),
     )
     print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")

@@ -40,15 +40,12 @@ def calibrate(photos: Path, index: Path, model: Path, jobs: int | None) -> None:
     from index import Matcher, calibrate_index
 
     found = read_catalogue(photos)
-    total = sum(map(len, found.items.values()))
     with Matcher.open(index, model) as matcher:
         embedder = matcher.embedder
         with native_output_silenced():
             embedder.warm_up()
     with photo_progress("Embedding") as show:
-        report = calibrate_index(
-            index, embedder, found, jobs=jobs, on_progress=lambda done: show(done, total)
-        )
+        report = calibrate_index(index, embedder, found, jobs=jobs, on_progress=show)
     list_unreadable(report.unreadable, "are left out")
     left_out = report.not_in_index
     if left_out:

@@ -115,7 +115,7 @@ def match(
 
 def _summarise(matches: Matches, independent: bool) -> None:
     for found in matches:
-        if found.status == "unreadable" or (found.reason and "cannot be read" in found.reason):
+        if found.unreadable:
             say(f"cannot be read: {found.photo}: {found.reason}")
     counts = {
         status: sum(found.status == status for found in matches) for status in ("unsure", "unknown")

@@ -54,8 +54,9 @@ def _in_folder(folder: Path) -> list[Path | Views]:
     from index import Views
 
     objects: list[Path | Views] = [*list_photos(folder)]
-    for inner in sorted(entry for entry in folder.iterdir() if entry.is_dir()):
-        photos = list_photos(inner)
+    for inner in sorted(folder.iterdir()):
+        hidden = inner.name.startswith(".")
+        photos = list_photos(inner) if inner.is_dir() and not hidden else []
         if photos:
             objects.append(Views(str(inner), tuple(photos)))
     if not objects:
@@ -70,12 +71,11 @@ def _in_csv(file: Path) -> list[Path | Views]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream)
-            rows = list(reader)
+            columns, rows = reader.fieldnames or [], list(reader)
     except FileNotFoundError:
         raise click.ClickException(f"{file}: expected a CSV file of photos, found none") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise click.ClickException(f"{file}: cannot be read as CSV: {error}") from error
-    columns = reader.fieldnames or []
     if "photo" not in columns:
         raise click.ClickException(
             f"{file}: expected a column 'photo', found {', '.join(columns) or 'nothing'}"

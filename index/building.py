@@ -122,7 +122,7 @@ def _build(
         )
         if report.items == 0:
             raise CatalogueError(f"{catalogue.source}: no item has a readable photo")
-        _finish(store, embedder)
+        _finish(store, embedder, path)
     with unfinished.open("r+b") as file:
         os.fsync(file.fileno())
     unfinished.replace(path)
@@ -238,9 +238,8 @@ def _embed_items(
     store.commit()
 
 
-def _finish(store: Store, embedder: Embedder) -> None:
+def _finish(store: Store, embedder: Embedder, path: Path) -> None:
     """Fits the score space and the calibration, and says that the index is whole."""
-    before = store.part("score_space") is not None
     temperature = embedder.info.whitened_temperature
     space = whitening.fit(store)
     if space is None or temperature is None:
@@ -248,21 +247,26 @@ def _finish(store: Store, embedder: Embedder) -> None:
     else:
         whitening.write_score_space(store, space)
         store.write_info(replace(store.info, whitened=True, temperature=temperature))
-    kept = _given_calibration(store) if before == store.info.whitened else None
-    held_out = embedder.held_out() if kept is None else None
     others = background(store)
-    fitted = None if held_out is None else calibrate(store, held_out, others, given=False)
-    write_calibration(store, kept or fitted, others)
+    calibration = _given_calibration(path, store.info)
+    if calibration is None and (held_out := embedder.held_out()) is not None:
+        calibration = calibrate(store, held_out, others, given=False)
+    write_calibration(store, calibration, others)
     store.write_info(replace(store.info, created=datetime.now(UTC).isoformat("T", "seconds")))
 
 
-def _given_calibration(store: Store) -> Calibration | None:
-    """What `embed calibrate` fitted to photos that somebody took, which are better than ours."""
+def _given_calibration(path: Path, info: IndexInfo) -> Calibration | None:
+    """What `embed calibrate` fitted the index that is there to: photos that somebody took."""
+    if not path.exists():
+        return None
     try:
-        found = read_calibration(store)
+        with Store.open(path) as before:
+            found = read_calibration(before)
+            same = (before.info.fingerprint, before.info.whitened)
     except IndexFileError:
         return None
-    return found if found is not None and found.given else None
+    usable = found is not None and found.given and same == (info.fingerprint, info.whitened)
+    return found if usable else None
 
 
 def _signature(catalogue: Catalogue, photos: Photos) -> bytes:

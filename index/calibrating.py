@@ -192,7 +192,7 @@ def _loss(parameters: Exact, questions: _Questions, photos: int) -> tuple[float,
     wanted[np.arange(count), np.where(questions.known, 1, 0)] = (photos + 1) / (photos + 2)
     slopes = np.exp(logs) - wanted
     from_background = np.exp(offset + likeness - none)
-    weights = np.where(counted, np.exp(near - likeness[:, None]), 0.0)
+    weights = np.exp(np.where(counted, near - likeness[:, None], -np.inf))
     mean = (weights * background).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
     by_slope = (slopes[:, 1:] * scores).sum() + (slopes[:, 0] * from_background * mean).sum()
     by_offset = (slopes[:, 0] * from_background).sum()

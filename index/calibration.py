@@ -70,19 +70,21 @@ class Calibration:
         slopes = (counts.astype(np.float64) ** self.views / temperature)[:, None]
         none = np.full(len(scores), np.interp(size, at, self.outside))
         if background.shape[1]:
-            likeness = log_mean_exp(slopes * background)
+            likeness = log_mean_exp(slopes * background, np.ones(background.shape, bool))
             none = np.logaddexp(none, likeness + np.interp(size, at, self.background))
         ratios: Exact = slopes * scores - none[:, None]
         return ratios
 
 
-def log_mean_exp(values: Exact, counted: npt.NDArray[np.bool_] | None = None) -> Exact:
-    """Log of the mean of the exponentials along the last axis, of those that are counted."""
+def log_mean_exp(values: Exact, counted: npt.NDArray[np.bool_]) -> Exact:
+    """Log of the mean of the exponentials along the last axis, of those that are counted.
+
+    Hundreds of nats below the others where none is.
+    """
     most = values.max(axis=-1, keepdims=True)
-    powers = np.exp(values - most)
-    # Never the log of zero, should all that count be far below what does not.
-    sums = np.maximum(powers.mean(axis=-1, where=True if counted is None else counted), 1e-300)
-    found: Exact = np.log(sums) + most[..., 0]
+    sums = np.exp(values - most).sum(axis=-1, where=counted)
+    means = np.maximum(sums / np.maximum(counted.sum(axis=-1), 1), 1e-300)
+    found: Exact = np.log(means) + most[..., 0]
     return found
 
 
@@ -109,7 +111,7 @@ def read_calibration(store: Store) -> Calibration | None:
     content = _opened(store, _CALIBRATION)
     try:
         return None if content is None else _checked(json.loads(content))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise _damaged(store, _CALIBRATION, str(error)) from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +10,12 @@ import numpy.typing as npt
 from index.assignment import best_assignment
 from index.calibration import Calibration, Scores
 from index.marginals import marginals
-from index.priors import known_log_odds, log_priors, unknown_share
+from index.priors import known_log_odds, log_prior, unknown_share
 
 Exact = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
+
+_CERTAIN = 40.0  # nats
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ def decide(
         scores: (objects, candidates), mean cosines.
         background: (objects, items), mean cosines to items that are no candidates.
         counts: int64 (objects,), photos behind each row.
-        pieces: int64 (candidates,), how many there are of each, 1 or more.
+        pieces: int64 (candidates,), how many there are of each, 1 or more; more than there are
+            objects make an item no likelier.
         calibration: of the index.
         independent: each object by itself.
         unknown: share of objects expected to show none of the candidates; 0 if each shows one;
@@ -59,18 +61,18 @@ def decide(
     objects, candidates = scores.shape
     if objects == 0:
         return Decision(np.zeros(0, np.int64), np.zeros((0, candidates)))
+    pieces = np.minimum(pieces, objects)  # there may be a million
     log_odds = calibration.log_ratios(scores, background, counts)
     if unknown == 0:
         # So high that an object has none only where no piece is left.
-        log_odds += 2 * math.log(max(scores.shape)) - log_odds.min(initial=0.0)
+        log_odds += _CERTAIN - log_odds.min()
     else:
         share = unknown_share(log_odds, pieces) if unknown is None else min(unknown, 1 - 1e-9)
         log_odds += known_log_odds(share)
-    log_odds += log_priors(pieces, objects, independent)
+        log_odds += log_prior(pieces, objects, independent)
     if independent:
         return _each_by_itself(log_odds)
-    useful = np.minimum(pieces, objects)  # there may be a million
-    columns = np.repeat(np.arange(candidates), useful)
+    columns = np.repeat(np.arange(candidates), pieces)
     spread = log_odds[:, columns]
     # A pair that is less likely than none gains nothing: what is left with such a pair has none.
     gains = np.maximum(spread, 0.0)

@@ -70,7 +70,9 @@ def _describe(
     candidates: CandidateSet,
     max_error: float,
 ) -> Match:
-    order = np.lexsort((-scores, -shares))[: _ALTERNATIVES + 1].tolist()
+    order = np.lexsort((-scores, -shares))[:_ALTERNATIVES].tolist()
+    if chosen >= 0 and chosen not in order:
+        order[-1] = chosen
     others = [at for at in order if at != chosen]
     second = others[0] if others else None
     none = float(max(0.0, 1.0 - shares.sum()))
@@ -92,8 +94,7 @@ def _describe(
         none=none,
         reason=_doubt(chosen, second, shares, scores, candidates) if doubtful else None,
         alternatives=tuple(
-            Alternative(candidates.ids[at], float(shares[at]), float(scores[at]))
-            for at in order[:_ALTERNATIVES]
+            Alternative(candidates.ids[at], float(shares[at]), float(scores[at])) for at in order
         ),
     )
 

@@ -13,22 +13,26 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from index.assignment import best_assignment
+
 Exact = npt.NDArray[np.float64]
 
 # 16 by 16 takes half a second at most; each row more takes over twice as long.
 _MOST_STEPS = 16 * 16 * 2**16
 _MOST_STATES = 2**24  # kept at a time: 128 MB
 _NEGLIGIBLE = 1e-6  # odds of a row or column, all in all
-_MOST_ROUNDS, _MOST_UPDATES = 200, 3 * 10**7
-_SETTLED = 1e-5
+_LOSSES = (14.0, 10.0, 7.0)  # nats: a thousandth is the most that is left out
+_MOST_ROUNDS, _MOST_UPDATES = 1000, 3 * 10**7
+_SETTLED = 1e-6
 _FARTHEST = 600.0  # nats: products of two stay within a float64
 
 
 def marginals(log_odds: Exact) -> Exact:
     """The marginals of all pairs: exact where that is quick, else approximate.
 
-    A pair is never likelier than its own odds, for without it what is left is a matching too. So
-    pairs with next to no odds are left out, and what falls apart then is solved part by part.
+    What falls apart is solved part by part. A pair is never likelier than its own odds, for without
+    it what is left is a matching too, so pairs with next to no odds are left out. Of a part that
+    is too large then, pairs are left out that only matchings far below the best one contain.
 
     Args:
         log_odds: finite float (rows, columns), log of the weight of each pair, in nats.
@@ -37,11 +41,78 @@ def marginals(log_odds: Exact) -> Exact:
         float64 (rows, columns); what a row lacks to 1 is the probability that it has no column.
     """
     found = np.zeros(log_odds.shape)
-    for rows, columns in _parts(log_odds > _least(log_odds.shape)):
-        part = log_odds[np.ix_(rows, columns)]
-        exact = can_be_exact(*part.shape)
-        found[np.ix_(rows, columns)] = exact_marginals(part) if exact else bethe_marginals(part)
+    likely = log_odds > math.log(_NEGLIGIBLE / max(1, *log_odds.shape))
+    for rows, columns in _parts(likely):
+        inside = np.ix_(rows, columns)
+        found[inside] = _of_part(log_odds[inside])
     return found
+
+
+def _of_part(log_odds: Exact) -> Exact:
+    if can_be_exact(*log_odds.shape):
+        return exact_marginals(log_odds)
+    found, loss = np.zeros(log_odds.shape), losses(log_odds)
+    waiting = [(np.arange(len(log_odds)), np.arange(log_odds.shape[1]))]
+    for most in _LOSSES:
+        large = []
+        for rows, columns in waiting:
+            for some, few in _parts(loss[np.ix_(rows, columns)] < most):
+                inside = np.ix_(rows[some], columns[few])
+                if can_be_exact(len(some), len(few)):
+                    found[inside] = exact_marginals(log_odds[inside])
+                else:
+                    large.append((rows[some], columns[few]))
+        waiting = large
+    for rows, columns in waiting:
+        inside = np.ix_(rows, columns)
+        found[inside] = bethe_marginals(log_odds[inside])
+    return found
+
+
+def losses(log_odds: Exact) -> Exact:
+    """How much less than the best matching any matching with a pair weighs at least, in nats.
+
+    From a solution of the dual problem: prices of rows and columns, none negative, that together
+    are never below the log odds of their pair, and the same where the best matching has a pair
+    (Kuhn 1955, "The Hungarian method for the assignment problem"). There are many; of each row the
+    highest and the lowest price are averaged.
+
+    Args:
+        log_odds: finite float (rows, columns).
+
+    Returns:
+        float64 (rows, columns), 0 or more, 0 for the pairs of the best matching.
+    """
+    gains = np.maximum(log_odds, 0.0)
+    chosen = best_assignment(gains)
+    matched = np.flatnonzero(chosen >= 0)
+    taken = chosen[matched]
+    back = np.full(log_odds.shape[1], -1)
+    back[taken] = matched
+    highest = _highest_prices(gains, chosen)
+    lowest = np.zeros(log_odds.shape[1])
+    lowest[taken] = gains[matched, taken] - _highest_prices(gains.T, back)[matched]
+    columns = (highest + lowest) / 2
+    rows = np.zeros(len(log_odds))
+    rows[matched] = gains[matched, taken] - columns[taken]
+    return np.maximum(rows[:, None] + columns - log_odds, 0.0)
+
+
+def _highest_prices(gains: Exact, chosen: npt.NDArray[np.int64]) -> Exact:
+    """The highest price of each column; 0 of those that no row has."""
+    matched = np.flatnonzero(chosen >= 0)
+    taken = chosen[matched]
+    own = gains[matched, taken]
+    prices = np.zeros(gains.shape[1])
+    prices[taken] = own
+    for _ in range(len(matched)):
+        # A row would rather have another column if its own cost more than this.
+        lower = own - (gains[matched] - prices).max(axis=1)
+        lower = np.minimum(lower, prices[taken])
+        if (lower > prices[taken] - 1e-9).all():
+            break
+        prices[taken] = lower
+    return np.maximum(prices, 0.0)
 
 
 def _parts(linked: npt.NDArray[np.bool_]) -> Iterator[tuple[list[int], list[int]]]:
@@ -56,11 +127,6 @@ def _parts(linked: npt.NDArray[np.bool_]) -> Iterator[tuple[list[int], list[int]
             columns |= fresh
             new = set(np.flatnonzero(linked[:, sorted(fresh)].any(axis=1)).tolist()) & waiting
         yield sorted(rows), sorted(columns)
-
-
-def _least(shape: tuple[int, ...]) -> float:
-    """Log odds of pairs that change nothing, all of a row or column taken together."""
-    return math.log(_NEGLIGIBLE / max(1, *shape))
 
 
 def can_be_exact(rows: int, columns: int) -> bool:
@@ -119,7 +185,7 @@ def bethe_marginals(log_odds: Exact) -> Exact:
     matrix". Only pairs that are not negligible take part. `docs/matching.md` says how far it is
     from exact.
     """
-    rows, columns = np.nonzero(log_odds > _least(log_odds.shape))
+    rows, columns = np.nonzero(log_odds > math.log(_NEGLIGIBLE / max(1, *log_odds.shape)))
     odds = np.exp(np.clip(log_odds[rows, columns], -_FARTHEST, _FARTHEST))
     free = np.ones(len(odds))  # how free a pair's column is, from what the other rows say
     shares = np.zeros(len(odds))
@@ -130,6 +196,8 @@ def bethe_marginals(log_odds: Exact) -> Exact:
         shares /= 1.0 + np.bincount(rows, shares)[rows]
         if np.abs(shares - last).max(initial=0.0) < _SETTLED:
             break
+    # No piece is in more than one photo, whether that has settled or not.
+    shares /= np.maximum(1.0, np.bincount(columns, shares, minlength=log_odds.shape[1]))[columns]
     found = np.zeros(log_odds.shape)
     found[rows, columns] = shares
     return found

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from embedder import Embedder, ModelError, Photo
+from embedder import Embedder, Photo
 from embedder.score_space import ScoreSpace
 from index.calibration import Calibration, read_background, read_calibration, uncalibrated
 from index.candidates import Candidates, check_candidates, unknown_ids_error
 from index.describing import MAX_ERROR, CandidateSet
 from index.results import Matches
 from index.session import Rules, Session
-from index.store import Store
+from index.store import Store, refuse_other_model
 from index.views import Views
 from index.whitening import read_score_space
 
@@ -63,11 +63,7 @@ class Matcher:
             ModelError: there is none, it is damaged, or the index is of another one.
         """
         embedder = Embedder.open(self._model)
-        if embedder.info.fingerprint != self.store.info.fingerprint:
-            raise ModelError(
-                f"{self.store.path} was built with another model than {self._model}: "
-                "build the index again with this model, or name the right one with --model"
-            )
+        refuse_other_model(self.store, embedder)
         return embedder
 
     def match(

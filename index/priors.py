@@ -14,26 +14,22 @@ _WORTH = 5.0  # photos: how much that is trusted beside those that are looked at
 _ROUNDS = 50
 
 
-def log_priors(pieces: Indices, objects: int, independent: bool) -> Exact:
-    """Log of how likely an object that shows a candidate is to show each piece.
+def log_prior(pieces: Indices, objects: int, independent: bool) -> float:
+    """Log of how likely an object that shows a candidate is to show a certain one, before a look.
 
-    By itself it is as likely one piece as another. One to one, the n objects are one of
-    N! / (N - n)! ways of giving them pieces, all as likely; each object bears its share of that.
+    By itself it is as likely one candidate as another. One to one, the n objects are one of
+    N! / (N - n)! ways of giving them N pieces, all as likely; each object bears its share of that.
 
     Args:
         pieces: int64 (candidates,), how many there are of each.
         objects: how many are matched together.
         independent: each by itself.
-
-    Returns:
-        float (candidates,): of a piece of each one to one, of any piece of each by itself.
     """
-    total = int(pieces.sum())
     if independent:
-        return np.log(pieces / total)
+        return -float(np.log(len(pieces)))
+    total = int(pieces.sum())
     placed = max(1, min(objects, total))
-    ways = float(np.log(total - np.arange(placed)).sum())
-    return np.full(len(pieces), -ways / placed)
+    return -float(np.log(total - np.arange(placed)).sum()) / placed
 
 
 def unknown_share(log_ratios: Exact, pieces: Indices) -> float:
@@ -50,7 +46,7 @@ def unknown_share(log_ratios: Exact, pieces: Indices) -> float:
     Returns:
         from 0 to 1, both excluded.
     """
-    evidence = np.logaddexp.reduce(log_ratios + log_priors(pieces, 0, True), axis=1)
+    evidence = np.logaddexp.reduce(log_ratios, axis=1) + log_prior(pieces, 0, True)
     share = EXPECTED_UNKNOWN
     for _ in range(_ROUNDS):
         none = 1 / (1 + np.exp(np.clip(evidence + known_log_odds(share), -700, 700)))

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from embedder.catalogue import Catalogue
-from embedder.errors import CatalogueError, IndexBusyError, PhotoError
+from embedder.errors import CatalogueError, IndexBusyError, IndexFileError, PhotoError
 from embedder.inference import Embedder
 from embedder.labelled_vectors import LabelledVectors
 from embedder.locking import only_process
 from index.calibrating import FEWEST_PHOTOS, background, calibrate
 from index.calibration import write_calibration
-from index.store import Store
+from index.store import Store, refuse_other_model
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def calibrate_index(
     photos: Catalogue,
     *,
     jobs: int | None = None,
-    on_progress: Callable[[int], None] = lambda done: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> CalibrationReport:
     """Fit the confidences of an index to photos whose items are known, and keep that in it.
 
@@ -51,43 +51,55 @@ def calibrate_index(
         embedder: the model of the index.
         photos: by item; other photos than those of the catalogue.
         jobs: threads; all cores unless given.
-        on_progress: called with photos done.
+        on_progress: called with (photos done, photos to embed).
 
     Raises:
         CatalogueError: fewer than 20 readable photos are of items of the index, or the index has
             fewer than three items.
+        ModelError: the model is not that of the index.
         IndexFileError: the index is damaged, cannot be written, or is being written.
     """
     path = Path(path)
-    with only_process(path.with_name(f".{path.name}.lock")) as alone:
-        if not alone:
-            raise IndexBusyError(f"{path}: a build is writing it: wait for it to end")
-        with Store.open(path, writable=True) as store:
-            known = {item for item in photos.items if store.statistics(item) is not None}
-            items = [item for item, of_item in photos.items.items() for _ in of_item]
-            wanted = [at for at, item in enumerate(items) if item in known]
-            paths = list(photos.paths())
-            vectors, owners, bad = [], [], []
-            results = embedder.embed((paths[at] for at in wanted), jobs)
-            for done, (at, result) in enumerate(zip(wanted, results, strict=True), start=1):
-                on_progress(done)
-                if isinstance(result, PhotoError):
-                    bad.append(result)
-                else:
-                    vectors.append(result)
-                    owners.append(items[at])
-            given = LabelledVectors(
-                np.array(vectors, np.float32).reshape(-1, store.info.dim), tuple(owners)
-            )
-            others = background(store)
-            fitted = calibrate(store, given, others, given=True)
-            if fitted is None:
-                raise CatalogueError(
-                    f"{photos.source}: expected {FEWEST_PHOTOS} or more readable photos of items "
-                    f"of an index of 3 items or more, found {len(owners)} photos and {len(store)} "
-                    "items"
-                )
-            write_calibration(store, fitted, others)
-            store.commit()
-    missing = tuple(sorted(set(photos.items) - known))
+    try:
+        with only_process(path.with_name(f".{path.name}.lock")) as alone:
+            if not alone:
+                raise IndexBusyError(f"{path}: a build is writing it: wait for it to end")
+            with Store.open(path, writable=True) as store:
+                refuse_other_model(store, embedder)
+                return _calibrate(store, embedder, photos, jobs, on_progress)
+    except OSError as error:
+        raise IndexFileError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _calibrate(
+    store: Store,
+    embedder: Embedder,
+    photos: Catalogue,
+    jobs: int | None,
+    on_progress: Callable[[int, int], None],
+) -> CalibrationReport:
+    known = {
+        item: found for item, found in photos.items.items() if store.statistics(item) is not None
+    }
+    items = [item for item, found in known.items() for _ in found]
+    results = embedder.embed((path for found in known.values() for path in found), jobs)
+    vectors, owners, bad = [], [], []
+    for done, (item, result) in enumerate(zip(items, results, strict=True), start=1):
+        on_progress(done, len(items))
+        if isinstance(result, PhotoError):
+            bad.append(result)
+        else:
+            vectors.append(result)
+            owners.append(item)
+    rows = np.array(vectors, np.float32).reshape(-1, store.info.dim)
+    others = background(store)
+    fitted = calibrate(store, LabelledVectors(rows, tuple(owners)), others, given=True)
+    if fitted is None:
+        raise CatalogueError(
+            f"{photos.source}: expected {FEWEST_PHOTOS} or more readable photos of items of an "
+            f"index of 3 items or more, found {len(owners)} photos and {len(store)} items"
+        )
+    write_calibration(store, fitted, others)
+    store.commit()
+    missing = tuple(sorted(set(photos.items) - set(known)))
     return CalibrationReport(len(owners), len(set(owners)), tuple(bad), missing)

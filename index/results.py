@@ -45,8 +45,9 @@ class Match:
         margin: score less runner_up_score; negative where one-to-one matching gave the photo an
             item that is not its best by itself.
         none: the probability that it shows none of the candidates.
-        reason: why it is unreadable, or unsure.
+        reason: why it is unsure, and which of its photos are unreadable.
         views: how many photos of it were read.
+        unreadable: how many could not be.
         alternatives: the likeliest candidates, `item_id` among them, the likeliest first.
     """
 
@@ -61,11 +62,12 @@ class Match:
     none: float | None = None
     reason: str | None = None
     views: int = 0
+    unreadable: int = 0
     alternatives: tuple[Alternative, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The attributes, in order; alternatives as dictionaries."""
-        return asdict(self)
+        return asdict(self) | {"alternatives": [asdict(found) for found in self.alternatives]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,8 @@ class Session:
             )
         if names is not None and len(names) != count:
             raise ValueError(f"expected a name of each of {count} objects, got {len(names)}")
-        self._names += names or [photo_name(b"", first + at) for at in range(count)]
+        unnamed = [photo_name(b"", first + at) for at in range(count)]
+        self._names += unnamed if names is None else list(names)
         self._bad += [[] for _ in range(count)]
         self._owners += (first + owners).tolist()
         self._vectors += list(self._project(vectors))
@@ -146,11 +147,14 @@ class Session:
         )
         found = describe(decision, scores, candidates, rules.max_error)
         matches = [
-            Match(name, None, "unreadable", reason=unreadable_views(bad))
+            Match(name, None, "unreadable", reason=unreadable_views(bad), unreadable=len(bad))
             for name, bad in zip(self._names, self._bad, strict=True)
         ]
         for at, count, match in zip(readable.tolist(), counts.tolist(), found, strict=True):
-            bad = unreadable_views(self._bad[at])
-            reason = "; ".join(part for part in (match.reason, bad) if part) or None
-            matches[at] = replace(match, photo=self._names[at], views=count, reason=reason)
+            name, bad = self._names[at], self._bad[at]
+            parts = (match.reason, unreadable_views(bad))
+            reason = "; ".join(part for part in parts if part) or None
+            matches[at] = replace(
+                match, photo=name, views=count, unreadable=len(bad), reason=reason
+            )
         return Matches(tuple(matches), candidates.missing(matches))

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from embedder.errors import IndexFileError, PhotoError
+from embedder.errors import IndexFileError, ModelError, PhotoError
+from embedder.inference import Embedder
 from index.database import APPLICATION_ID, FORMAT_VERSION, check_header, connect, sqlite_errors
 
 Vectors = npt.NDArray[np.float32]
@@ -311,6 +312,19 @@ class Store:
                 "build the index again"
             )
         return np.frombuffer(centroid, dtype="<f4")
+
+
+def refuse_other_model(store: Store, embedder: Embedder) -> None:
+    """Vectors of one model say nothing about those of another.
+
+    Raises:
+        ModelError: the model is not the one that the index was built with.
+    """
+    if embedder.info.fingerprint != store.info.fingerprint:
+        raise ModelError(
+            f"{store.path} was built with another model: build the index again with this one, or "
+            "name the right one with --model"
+        )
 
 
 def _checksum(item_id: str, centroid: bytes, photos: int, dispersion: float) -> int:

@@ -104,9 +104,9 @@ def test_without_a_calibration_confidence_is_a_plain_softmax():
 
 @given(arrays(np.float64, (3, 4), elements=st.floats(-700, 700)))
 def test_log_mean_exp_is_that_of_scipy(values):
-    np.testing.assert_allclose(
-        log_mean_exp(values), logsumexp(values, axis=1) - np.log(4), atol=1e-9
-    )
+    expected = logsumexp(values, axis=1) - np.log(4)
+    found = log_mean_exp(values, np.ones(values.shape, bool))
+    np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 @given(
@@ -354,7 +354,7 @@ def test_all_others_may_be_candidates(items):
     # Then nothing is left of the background for a photo of an item that is not in the catalogue.
     centroids, vectors, truth = drawn(items, 10)
     found = fit_calibration(vectors @ centroids.T, truth, np.ones(items, bool))
-    np.testing.assert_allclose(found.temperatures, 1 / 15, rtol=0.35)
+    assert np.abs(np.log(found.temperatures) - np.log(1 / 15)).max() < 0.7
 
 
 @pytest.mark.parametrize("behind", [0, 30, 60])

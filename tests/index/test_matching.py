@@ -159,7 +159,9 @@ def test_an_unreadable_photo_changes_nothing_for_the_others(
         good = matcher.match(photos, list(catalogue.items))
         mixed = matcher.match([bad, *photos, tmp_path / "none.jpg"], list(catalogue.items))
     assert mixed[1:-1] == good.matches
-    assert mixed[0] == Match(str(bad), None, "unreadable", reason="not an image that can be read")
+    assert mixed[0] == Match(
+        str(bad), None, "unreadable", reason="not an image that can be read", unreadable=1
+    )
     assert mixed[-1].reason == "no such file"
 
 

@@ -54,10 +54,12 @@ def kept(index):
 def test_the_photos_are_what_it_is_fitted_to(build, index, random_embedder, checked):
     assert kept(index) is None
     seen = []
-    report = calibrated(index, random_embedder, checked, on_progress=seen.append)
+    report = calibrated(
+        index, random_embedder, checked, on_progress=lambda *done: seen.append(done)
+    )
     assert (report.photos, report.items) == (36, 6)
     assert (report.unreadable, report.not_in_index) == ((), ())
-    assert seen == list(range(1, 37))
+    assert seen == [(done, 36) for done in range(1, 37)]
     found = kept(index)
     assert (found.photos, found.given, found.sizes) == (36, True, (2,))
     with Store.open(index) as store:

@@ -173,6 +173,7 @@ def test_an_object_without_a_readable_view_is_unreadable(of_photos, catalogue, p
         "unreadable",
         reason=f"{bad}: not an image that can be read; {bads[1]}: no such file; "
         f"{bad}: not an image that can be read and 3 more",
+        unreadable=6,
     )
     assert found[1:] == of_photos.match([photos[0]], list(catalogue.items)).matches
 
