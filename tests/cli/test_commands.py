@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 FIELDS = ["photo", "item_id", "status", "confidence", "score"]
-FIELDS += ["runner_up", "runner_up_score", "margin", "none", "reason", "views"]
+FIELDS += ["runner_up", "runner_up_score", "margin", "none", "reason", "views", "unreadable"]
 HEADING = ["photo", "item", "confidence", "status", "score", "margin", "runner-up", "why"]
 
 

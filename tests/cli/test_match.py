@@ -197,7 +197,7 @@ def test_values_out_of_range_are_usage_errors(match, ids, photos, option):
 
 
 def test_views_are_so_many_photos_that_follow_each_other_by_name(found, match, of, ids, tmp_path):
-    first, second = ids[0], ids[4]
+    first, second = ids[0], ids[1]
     for number, photo in enumerate([*of(first, 2), *of(second, 2)]):
         shutil.copy2(photo, tmp_path / f"photo-{number}.jpg")
     names = [f"photo-{number}.jpg" for number in range(4)]
@@ -210,7 +210,7 @@ def test_views_are_so_many_photos_that_follow_each_other_by_name(found, match, o
 
 
 def test_a_folder_in_a_folder_is_one_object(found, match, of, ids, photos, tmp_path):
-    for item in (ids[0], ids[4]):
+    for item in (ids[0], ids[1]):
         (tmp_path / "bench" / f"box of {item}").mkdir(parents=True)
         for photo in of(item, 3):
             shutil.copy2(photo, tmp_path / "bench" / f"box of {item}")
@@ -219,31 +219,31 @@ def test_a_folder_in_a_folder_is_one_object(found, match, of, ids, photos, tmp_p
     shutil.copy2(photos[0], tmp_path / "bench" / ".hidden" / "0001.jpg")
     shutil.copy2(of(ids[2], 1)[0], tmp_path / "bench" / "one.jpg")
     rows = found(ids, "bench")
-    boxes = [f"bench/box of {ids[0]}", f"bench/box of {ids[4]}"]
+    boxes = [f"bench/box of {ids[0]}", f"bench/box of {ids[1]}"]
     assert [row["photo"] for row in rows] == ["bench/one.jpg", *boxes]
     assert [row["views"] for row in rows] == [1, 3, 3]
-    assert [row["item_id"] for row in rows[1:]] == [ids[0], ids[4]]
+    assert [row["item_id"] for row in rows[1:]] == [ids[0], ids[1]]
     error = one_line_error(match(ids, "--views", "2", "bench"))
     assert "--views cannot be used with folders or groups of one object" in error
 
 
 def test_a_csv_file_says_which_photos_show_one_object(found, of, ids, tmp_path):
     (tmp_path / "bench").mkdir()
-    for item in (ids[0], ids[4]):
+    for item in (ids[0], ids[1]):
         for number, photo in enumerate(of(item, 2)):
             shutil.copy2(photo, tmp_path / "bench" / f"{item}-{number}.jpg")
-    rows = [f"{ids[0]}-0.jpg,left", f"{ids[4]}-0.jpg,", f"{ids[0]}-1.jpg,left", f"{ids[4]}-1.jpg,"]
+    rows = [f"{ids[0]}-0.jpg,left", f"{ids[1]}-0.jpg,", f"{ids[0]}-1.jpg,left", f"{ids[1]}-1.jpg,"]
     # As a spreadsheet writes it; paths are relative to the file.
     text = "\ufeffphoto,group\r\n" + "\r\n".join(rows) + "\r\n"
     (tmp_path / "bench" / "list.csv").write_text(text, encoding="utf-8")
-    matches = found([ids[0], f"{ids[4]},2"], "bench/list.csv")
+    matches = found([ids[0], f"{ids[1]},2"], "bench/list.csv")
     assert [row["photo"] for row in matches] == [
         "left",
-        f"bench/{ids[4]}-0.jpg",
-        f"bench/{ids[4]}-1.jpg",
+        f"bench/{ids[1]}-0.jpg",
+        f"bench/{ids[1]}-1.jpg",
     ]
     assert [row["views"] for row in matches] == [2, 1, 1]
-    assert [row["item_id"] for row in matches] == [ids[0], ids[4], ids[4]]
+    assert [row["item_id"] for row in matches] == [ids[0], ids[1], ids[1]]
 
 
 def test_a_csv_file_without_groups_is_a_list_of_photos(found, ids, photos, tmp_path):
