@@ -19,6 +19,7 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from grocery import STRONGER_COLOURS as COLOURS
 from grocery import measure
 
 from embedder import Embedder, read_catalogue
@@ -27,9 +28,10 @@ from embedder.training import train
 from embedder.training_options import Augmentation, TrainingOptions
 from index import Matcher, build_index
 
-BASIC = Augmentation(flip=False, perspective=0.0, cover=0.0, blur=0.0, jpeg=0, background=0.0)
+BASIC = Augmentation(
+    flip=False, perspective=0.0, cover=0.0, blur=0.0, jpeg=0, background=0.0, **COLOURS
+)
 ADDED = {"flip": True, "perspective": 0.1, "cover": 0.2, "blur": 0.01, "jpeg": 30}
-COLOURS = ("brightness", "contrast", "saturation", "tint")
 GEOMETRY = ("rotation", "zoom", "stretch", "shift")
 
 
@@ -39,7 +41,9 @@ def recipes() -> dict[str, Augmentation]:
     for name, value in ADDED.items():
         rows[f"with {name} {value}"] = replace(BASIC, **{name: value})
     rows["with all of these"] = replace(BASIC, **ADDED)
-    rows["without colours"] = replace(BASIC, **dict.fromkeys(COLOURS, 0))
+    for title, share in (("without", 0.0), ("a third of", 1 / 3)):
+        less = {name: round(share * amount, 2) for name, amount in COLOURS.items()}
+        rows[f"{title} colours"] = replace(BASIC, **less)
     for name in GEOMETRY:
         rows[f"without {name}"] = replace(BASIC, **{name: 0})
     rows["nothing"] = Augmentation(**dict.fromkeys(asdict(BASIC), 0))

@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from grocery import STRONGER_COLOURS
 from safetensors.numpy import load_file
 from scores import among_items
 
@@ -244,7 +245,9 @@ def main() -> None:
             patience=arguments.epochs,
             learning_rate=arguments.learning_rate,
             seed=arguments.seed,
-            augmentation=Augmentation(flip=True, zoom=0.6, shift=0.15, background=share),
+            augmentation=Augmentation(
+                flip=True, zoom=0.6, shift=0.15, background=share, **STRONGER_COLOURS
+            ),
         )
         model = arguments.work / f"{name}.model"
         train(catalogue, model, options, replace_existing=True)

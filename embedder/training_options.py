@@ -61,10 +61,10 @@ class Augmentation:
     stretch: float = 0.1
     shift: float = 0.1
     flip: bool = False
-    brightness: float = 0.15
-    contrast: float = 0.25
-    saturation: float = 0.3
-    tint: float = 0.08
+    brightness: float = 0.05
+    contrast: float = 0.08
+    saturation: float = 0.1
+    tint: float = 0.03
     perspective: float = 0.1
     cover: float = 0.0
     blur: float = 0.0

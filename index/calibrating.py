@@ -10,7 +10,7 @@ import numpy.typing as npt
 from embedder.labelled_vectors import LabelledVectors
 from embedder.sampling import evenly
 from embedder.score_space import unit
-from index.calibration import LOWEST_TEMPERATURE, Calibration, Scores, log_mean_exp
+from index.calibration import LOWEST_TEMPERATURE, Calibration, Scores, bent, log_mean_exp
 from index.store import Store
 from index.whitening import read_score_space
 
@@ -22,10 +22,10 @@ SIZES = (2, 10, 50, 200)
 FEWEST_PHOTOS = 20
 MOST_BACKGROUND = 256
 
-_QUESTIONS = 2000
+_QUESTIONS, _KINDS = 2000, 8
 _VIEWS, _VIEWS_AMONG = 3, 10
 _FEWEST_OF_ITEM = 4  # photos: an item with fewer says little without one of them
-_STARTS = ((15.0, 0.0, 0.0), (15.0, -10.0, 8.0))
+_STARTS = ((15.0, 0.0, 0.0, 0.0), (15.0, 0.0, -10.0, 8.0))
 
 
 def background(store: Store) -> LabelledVectors:
@@ -98,8 +98,8 @@ def fit_calibration(
 ) -> Calibration | None:
     """Fit temperature and background for sets of 2, 10, 50 and 200 candidates.
 
-    Half of the questions have the right item among the candidates. A quarter do not, and in
-    another quarter it is not in the catalogue either.
+    Half of the questions have the right item among the candidates, the others have not; in an
+    eighth of all it is not in the catalogue either.
 
     Args:
         scores: (photos, items), the score of each photo for each item of a sample; of its own
@@ -117,10 +117,11 @@ def fit_calibration(
     rng = np.random.default_rng(seed)
     sizes = [size for size in SIZES if size < items]
     fits = [_fit(_questions(scores, truth, behind, size, rng), photos) for size in sizes]
-    slopes, offsets, outside = (tuple(numbers) for numbers in zip(*fits, strict=True))
+    slopes, bends, offsets, outside = (tuple(numbers) for numbers in zip(*fits, strict=True))
     return Calibration(
         tuple(sizes),
         tuple(1 / slope for slope in slopes),
+        bends,
         offsets,
         outside,
         _worth_of_views(scores, truth, behind, rng),
@@ -142,23 +143,36 @@ def _questions(
     scores: Scores, truth: Indices, behind: Mask, size: int, rng: np.random.Generator
 ) -> _Questions:
     photos, items = scores.shape
-    asked = rng.permutation(np.resize(np.arange(photos), min(_QUESTIONS, 8 * photos)))
-    kind = np.arange(len(asked)) % 4
+    asked = _as_often_each(truth, min(_QUESTIONS, 8 * photos), rng)
+    kind = rng.permutation(len(asked)) % _KINDS
     drawn = np.stack([rng.choice(items - 1, size, replace=False) for _ in asked])
     drawn += drawn >= truth[asked, None]
-    known = kind < 2
+    known = kind < _KINDS // 2
     drawn[known, 0] = truth[asked[known]]
     counted = np.tile(behind, (len(asked), 1))
     np.put_along_axis(counted, drawn, False, axis=1)
-    outside = kind == 3
+    outside = kind == _KINDS - 1
     counted[outside, truth[asked[outside]]] = False
     exact = scores[asked].astype(np.float64)
     chosen = np.take_along_axis(exact, drawn, axis=1)
     return _Questions(chosen, known, exact[:, behind], counted[:, behind])
 
 
-def _fit(questions: _Questions, photos: int) -> tuple[float, float, float]:
-    """Slope, background and outside with the least log loss.
+def _as_often_each(truth: Indices, count: int, rng: np.random.Generator) -> Indices:
+    """Photos to ask about, each item as often as another: that is how they will be asked about."""
+    order = np.lexsort((rng.random(len(truth)), truth))
+    starts = np.flatnonzero(np.diff(truth[order], prepend=-1))
+    counts = np.diff(starts, append=len(truth))
+    item = np.concatenate([rng.permutation(len(starts)) for _ in range(-(-count // len(starts)))])[
+        :count
+    ]
+    turn = np.arange(count) // len(starts)
+    chosen: Indices = order[starts[item] + turn % counts[item]]
+    return chosen
+
+
+def _fit(questions: _Questions, photos: int) -> tuple[float, float, float, float]:
+    """Slope, bend, background and outside with the least log loss.
 
     A right answer counts as right with probability `(photos + 1) / (photos + 2)`, as in Platt 1999,
     "Probabilistic outputs for support vector machines": photos that are all right would ask for
@@ -166,7 +180,8 @@ def _fit(questions: _Questions, photos: int) -> tuple[float, float, float]:
     """
     from scipy.optimize import minimize
 
-    bounds = [(1.0, 1 / LOWEST_TEMPERATURE), (-20.0, 20.0), (-50.0, 300.0)]
+    steepest = 1 / LOWEST_TEMPERATURE
+    bounds = [(1.0, steepest), (0.0, steepest), (-20.0, 20.0), (-50.0, 2 * steepest)]
     found = min(
         (
             minimize(_loss, start, (questions, photos), "L-BFGS-B", jac=True, bounds=bounds)
@@ -174,30 +189,32 @@ def _fit(questions: _Questions, photos: int) -> tuple[float, float, float]:
         ),
         key=lambda result: float(result.fun),
     )
-    slope, offset, outside = (float(number) for number in found.x)
-    return slope, offset, outside
+    slope, bend, offset, outside = (float(number) for number in found.x)
+    return slope, bend, offset, outside
 
 
 def _loss(parameters: Exact, questions: _Questions, photos: int) -> tuple[float, Exact]:
     """Log loss a question, in nats, and its gradient."""
-    slope, offset, outside = parameters
+    slope, bend, offset, outside = parameters
     scores, background, counted = questions.scores, questions.background, questions.counted
     count, size = scores.shape
-    near = slope * background
+    near = bent(background, slope, bend)
     likeness = log_mean_exp(near, counted) if background.shape[1] else np.full(count, -np.inf)
     none = np.logaddexp(offset + likeness, outside)
-    logits = np.concatenate([none[:, None], slope * scores - np.log(size)], axis=1)
+    logits = np.concatenate([none[:, None], bent(scores, slope, bend) - np.log(size)], axis=1)
     logs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
     wanted = np.full(logits.shape, 1 / (photos + 2) / size)
     wanted[np.arange(count), np.where(questions.known, 1, 0)] = (photos + 1) / (photos + 2)
     slopes = np.exp(logs) - wanted
-    from_background = np.exp(offset + likeness - none)
+    from_background = slopes[:, 0] * np.exp(offset + likeness - none)
     weights = np.exp(np.where(counted, near - likeness[:, None], -np.inf))
-    mean = (weights * background).sum(axis=1) / np.maximum(counted.sum(axis=1), 1)
-    by_slope = (slopes[:, 1:] * scores).sum() + (slopes[:, 0] * from_background * mean).sum()
-    by_offset = (slopes[:, 0] * from_background).sum()
-    by_outside = (slopes[:, 0] * (1 - from_background)).sum()
-    gradient = np.array([by_slope, by_offset, by_outside]) / count
+    weights *= from_background[:, None] / np.maximum(counted.sum(axis=1, keepdims=True), 1)
+    by_slope = (slopes[:, 1:] * scores).sum() + (weights * background).sum()
+    squares = np.maximum(scores, 0.0) ** 2, np.maximum(background, 0.0) ** 2
+    by_bend = (slopes[:, 1:] * squares[0]).sum() + (weights * squares[1]).sum()
+    by_offset = from_background.sum()
+    by_outside = slopes[:, 0].sum() - by_offset
+    gradient = np.array([by_slope, by_bend, by_offset, by_outside]) / count
     return float(-(wanted * logs).sum() / count), gradient
 
 
@@ -212,6 +229,10 @@ def _worth_of_views(
     groups = rng.choice(items, 300)
     rows = [rng.choice(np.flatnonzero(truth == item), _VIEWS, replace=False) for item in groups]
     pooled = scores[np.array(rows)].mean(axis=1)
-    several = _fit(_questions(pooled, groups, behind, _VIEWS_AMONG, rng), len(pooled))[0]
-    one = _fit(_questions(scores, truth, behind, _VIEWS_AMONG, rng), len(scores))[0]
-    return float(np.clip(np.log(several / one) / np.log(_VIEWS), 0, 1))
+    steepness = []
+    for rows_of, items_of in ((pooled, groups), (scores, truth)):
+        questions = _questions(rows_of, items_of, behind, _VIEWS_AMONG, rng)
+        slope, bend, *_ = _fit(questions, len(rows_of))
+        typical = float(np.maximum(questions.scores[questions.known, 0], 0.0).mean())
+        steepness.append(slope + 2 * bend * typical)
+    return float(np.clip(np.log(steepness[0] / steepness[1]) / np.log(_VIEWS), 0, 1))

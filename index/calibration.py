@@ -1,12 +1,12 @@
 """From scores to log odds.
 
 A photo of a candidate and a photo of something else are told apart by the ratio of how likely their
-scores are. `exp(score / temperature)` stands for the likelihood of the photo if it shows an item,
-as in temperature scaling (Guo et al. 2017, "On calibration of modern neural networks"). What it is
-if the photo shows none of the candidates is taken from a background: a sample of the other items of
-the catalogue, as impostors are in speaker verification (Reynolds et al. 2000, "Speaker verification
-using adapted Gaussian mixture models"). A photo that is like many items is not held to show a
-candidate because it is a little like it too.
+scores are. `exp(score / temperature + bend * score^2)` stands for the likelihood of the photo if it
+shows an item: temperature scaling (Guo et al. 2017, "On calibration of modern neural networks"),
+bent, as high scores say more. What it is if the photo shows none of the candidates is taken from a
+background: a sample of the other items of the catalogue, as impostors are in speaker verification
+(Reynolds et al. 2000, "Speaker verification using adapted Gaussian mixture models"). A photo that
+is like many items is not held to show a candidate because it is a little like it too.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class Calibration:
     Attributes:
         sizes: numbers of candidates that it was fitted for, rising.
         temperatures: for each, what divides a score.
+        bends: for each, what the square of a score above 0 adds: high scores say more than in
+            proportion.
         background: for each, the log likelihood of a photo of none of the candidates, beyond what
             the scores of the background say.
         outside: for each, the least that log likelihood can be: of a photo that is like nothing.
@@ -51,6 +53,7 @@ class Calibration:
 
     sizes: tuple[int, ...]
     temperatures: tuple[float, ...]
+    bends: tuple[float, ...]
     background: tuple[float, ...]
     outside: tuple[float, ...]
     views: float = 0.5
@@ -66,14 +69,22 @@ class Calibration:
             counts: int64 (objects,), how many photos those were.
         """
         at, size = np.log(self.sizes), np.log(max(1, scores.shape[1]))
-        temperature = np.exp(np.interp(size, at, np.log(self.temperatures)))
-        slopes = (counts.astype(np.float64) ** self.views / temperature)[:, None]
+        slope = 1 / np.exp(np.interp(size, at, np.log(self.temperatures)))
+        bend = np.interp(size, at, self.bends)
+        weights = (counts.astype(np.float64) ** self.views)[:, None]
         none = np.full(len(scores), np.interp(size, at, self.outside))
         if background.shape[1]:
-            likeness = log_mean_exp(slopes * background, np.ones(background.shape, bool))
+            every = np.ones(background.shape, dtype=np.bool_)
+            likeness = log_mean_exp(weights * bent(background, slope, bend), every)
             none = np.logaddexp(none, likeness + np.interp(size, at, self.background))
-        ratios: Exact = slopes * scores - none[:, None]
+        ratios: Exact = weights * bent(scores, slope, bend) - none[:, None]
         return ratios
+
+
+def bent(scores: Scores, slope: float, bend: float) -> Exact:
+    """Log likelihoods of scores, but for a constant; they rise with the score."""
+    exact = np.asarray(scores, dtype=np.float64)
+    return exact * (slope + bend * np.maximum(exact, 0.0))
 
 
 def log_mean_exp(values: Exact, counted: npt.NDArray[np.bool_]) -> Exact:
@@ -90,7 +101,7 @@ def log_mean_exp(values: Exact, counted: npt.NDArray[np.bool_]) -> Exact:
 
 def uncalibrated(temperature: float) -> Calibration:
     """Where there is nothing to fit on: a photo shows none only if no piece is left for it."""
-    return Calibration((1,), (temperature,), (-np.inf,), (_NEVER - 1.0 / temperature,))
+    return Calibration((1,), (temperature,), (0.0,), (-np.inf,), (_NEVER - 1.0 / temperature,))
 
 
 def write_calibration(
@@ -155,18 +166,20 @@ def _checked(document: object) -> Calibration:
         raise ValueError("not a calibration")
     sizes, *numbers = (
         np.array(document[name], dtype=np.float64)
-        for name in ("sizes", "temperatures", "background", "outside")
+        for name in ("sizes", "temperatures", "bends", "background", "outside")
     )
     views, photos = float(document["views"]), int(document["photos"])
     if sizes.ndim != 1 or not len(sizes) or any(part.shape != sizes.shape for part in numbers):
         raise ValueError("expected as many numbers of each kind as sizes")
     in_order = sizes[0] >= 1 and (np.diff(sizes) > 0).all()
-    temperatures, *offsets = numbers
-    usable = ((temperatures >= 1e-6) & (temperatures <= 1e6)).all()
+    temperatures, bends, *offsets = numbers
+    usable = ((temperatures >= 1e-6) & (temperatures <= 1e6) & (bends >= 0) & (bends <= 1e6)).all()
     if not (in_order and usable and 0 <= views <= 1 and photos >= 0):
         raise ValueError("a number is out of range")
     if not all((np.abs(part) < 1e6).all() for part in offsets):
         raise ValueError("a number is out of range")
     lists = [tuple(part.tolist()) for part in numbers]
     whole = tuple(int(size) for size in sizes.tolist())
-    return Calibration(whole, lists[0], lists[1], lists[2], views, photos, bool(document["given"]))
+    temperature, bend, behind, outside = lists
+    given = bool(document["given"])
+    return Calibration(whole, temperature, bend, behind, outside, views, photos, given)

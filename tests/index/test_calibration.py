@@ -41,6 +41,7 @@ DIM = 4
 FITTED = Calibration(
     sizes=(2, 10, 50),
     temperatures=(0.1, 0.2, 0.05),
+    bends=(0.0, 3.0, 7.0),
     background=(-1.0, 0.5, 2.0),
     outside=(3.0, -2.0, 1.0),
     views=0.7,
@@ -49,29 +50,31 @@ FITTED = Calibration(
 )
 
 
-def by_hand(scores, others, count, temperature, offset, outside):
-    slope = count**FITTED.views / temperature
-    behind = offset + logsumexp(slope * others) - np.log(len(others)) if len(others) else -np.inf
-    return slope * scores - np.logaddexp(behind, outside)
+def by_hand(scores, others, count, temperature, bend, offset, outside):
+    def value(score):
+        return count**FITTED.views * (score / temperature + (score > 0) * bend * score**2)
+
+    behind = offset + logsumexp(value(others)) - np.log(len(others)) if len(others) else -np.inf
+    return value(scores) - np.logaddexp(behind, outside)
 
 
 @pytest.mark.parametrize(
-    ("size", "temperature", "offset", "outside"),
+    ("size", "temperature", "bend", "offset", "outside"),
     [
-        (10, 0.2, 0.5, -2.0),
-        (2, 0.1, -1.0, 3.0),
-        (1, 0.1, -1.0, 3.0),  # what was fitted for two
-        (300, 0.05, 2.0, 1.0),  # what was fitted for fifty
+        (10, 0.2, 3.0, 0.5, -2.0),
+        (2, 0.1, 0.0, -1.0, 3.0),
+        (1, 0.1, 0.0, -1.0, 3.0),  # what was fitted for two
+        (300, 0.05, 7.0, 2.0, 1.0),  # what was fitted for fifty
     ],
 )
 @pytest.mark.parametrize("others", [0, 1, 7])
-def test_log_ratios_at_fitted_sizes_and_beyond(size, temperature, offset, outside, others):
+def test_log_ratios_at_fitted_sizes_and_beyond(size, temperature, bend, offset, outside, others):
     rng = np.random.default_rng([size, others])
     scores, behind = rng.uniform(-1, 1, (3, size)), rng.uniform(-1, 1, (3, others))
     counts = np.array([1, 2, 5])
     found = FITTED.log_ratios(scores, behind, counts)
     for row, count, own, other in zip(found, counts, scores, behind, strict=True):
-        expected = by_hand(own, other, count, temperature, offset, outside)
+        expected = by_hand(own, other, count, temperature, bend, offset, outside)
         np.testing.assert_allclose(row, expected, rtol=1e-9)
 
 
@@ -80,8 +83,8 @@ def test_log_ratios_between_sizes_are_interpolated_over_the_logarithm():
     scores, behind = rng.uniform(-1, 1, (1, 20)), rng.uniform(-1, 1, (1, 5))
     part = np.log(20 / 10) / np.log(50 / 10)
     temperature = 0.2 ** (1 - part) * 0.05**part
-    offset, outside = 0.5 + 1.5 * part, -2.0 + 3.0 * part
-    expected = by_hand(scores[0], behind[0], 1, temperature, offset, outside)
+    bend, offset, outside = 3.0 + 4.0 * part, 0.5 + 1.5 * part, -2.0 + 3.0 * part
+    expected = by_hand(scores[0], behind[0], 1, temperature, bend, offset, outside)
     found = FITTED.log_ratios(scores, behind, np.array([1]))
     np.testing.assert_allclose(found[0], expected, rtol=1e-9)
 
@@ -292,7 +295,10 @@ def fitted():
 def test_the_temperature_that_photos_were_drawn_at_is_found(fitted):
     assert fitted.sizes == (2, 10, 50)
     assert fitted.photos == 1200
-    np.testing.assert_allclose(fitted.temperatures, 1 / 15, rtol=0.12)
+    for size in fitted.sizes:
+        scores = np.array([[0.3, 0.8] + [0.0] * (size - 2)])
+        low, high = fitted.log_ratios(scores, np.zeros((1, 0)), np.array([1]))[0, :2]
+        assert high - low == pytest.approx(15 * 0.5, rel=0.12)
 
 
 def expected_calibration_error(confidences, right):
@@ -354,11 +360,14 @@ def test_all_others_may_be_candidates(items):
     # Then nothing is left of the background for a photo of an item that is not in the catalogue.
     centroids, vectors, truth = drawn(items, 10)
     found = fit_calibration(vectors @ centroids.T, truth, np.ones(items, bool))
-    assert np.abs(np.log(found.temperatures) - np.log(1 / 15)).max() < 0.7
+    slopes = 1 / np.array(found.temperatures) + np.array(found.bends)  # between 0 and 1
+    assert np.abs(np.log(slopes) - np.log(15)).max() < 0.7
 
 
 @pytest.mark.parametrize("behind", [0, 30, 60])
-@pytest.mark.parametrize("parameters", [(15.0, 0.0, 0.0), (8.0, -3.0, 6.0), (30.0, 2.0, 12.0)])
+@pytest.mark.parametrize(
+    "parameters", [(15.0, 0.0, 0.0, 0.0), (8.0, 5.0, -3.0, 6.0), (30.0, 9.0, 2.0, 12.0)]
+)
 def test_the_slope_of_the_loss_is_its_derivative(behind, parameters):
     centroids, vectors, truth = drawn(60, 4)
     rng = np.random.default_rng(0)
@@ -388,7 +397,7 @@ def test_half_of_the_questions_have_their_item_among_the_candidates():
     hidden = ~candidate & ~found.counted
     assert not (candidate & found.counted).any()
     assert (hidden <= own).all()
-    assert hidden.any(axis=1).mean() == 0.25
+    assert hidden.any(axis=1).mean() == 0.125
 
 
 def test_independent_views_are_worth_a_photo_each():

@@ -11,7 +11,7 @@ from index.deciding import decide
 from index.priors import known_log_odds, log_prior, unknown_share
 
 # A score is the log likelihood ratio itself.
-PLAIN = Calibration((1,), (1.0,), (0.0,), (0.0,))
+PLAIN = Calibration((1,), (1.0,), (0.0,), (0.0,), (0.0,))
 
 
 def decided(ratios, pieces, calibration=PLAIN, **options):
