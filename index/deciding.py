@@ -67,8 +67,9 @@ def decide(
         # So high that an object has none only where no piece is left.
         log_odds += _CERTAIN - log_odds.min()
     else:
-        share = unknown_share(log_odds, pieces) if unknown is None else min(unknown, 1 - 1e-9)
-        log_odds += known_log_odds(share)
+        if unknown is None:
+            unknown = unknown_share(log_odds, None if independent else pieces)
+        log_odds += known_log_odds(min(unknown, 1 - 1e-9))
         log_odds += log_prior(pieces, objects, independent)
     if independent:
         return _each_by_itself(log_odds)

@@ -32,7 +32,7 @@ def log_prior(pieces: Indices, objects: int, independent: bool) -> float:
     return -float(np.log(total - np.arange(placed)).sum()) / placed
 
 
-def unknown_share(log_ratios: Exact, pieces: Indices) -> float:
+def unknown_share(log_ratios: Exact, pieces: Indices | None) -> float:
     """The likeliest share of objects that show no candidate, from the objects themselves.
 
     Expectation maximisation of a prior (Saerens, Latinne and Decaestecker 2002, "Adjusting the
@@ -41,18 +41,20 @@ def unknown_share(log_ratios: Exact, pieces: Indices) -> float:
 
     Args:
         log_ratios: (objects, candidates), from `Calibration.log_ratios`.
-        pieces: int64 (candidates,).
+        pieces: int64 (candidates,), if no piece is in two objects: with more objects than pieces
+            so many show none, whatever they look like.
 
     Returns:
         from 0 to 1, both excluded.
     """
-    evidence = np.logaddexp.reduce(log_ratios, axis=1) + log_prior(pieces, 0, True)
+    objects, candidates = log_ratios.shape
+    evidence = np.logaddexp.reduce(log_ratios, axis=1) - np.log(candidates)
     share = EXPECTED_UNKNOWN
     for _ in range(_ROUNDS):
         none = 1 / (1 + np.exp(np.clip(evidence + known_log_odds(share), -700, 700)))
-        share = (float(none.sum()) + EXPECTED_UNKNOWN * _WORTH) / (len(evidence) + _WORTH)
-    # With more objects than pieces so many show none, whatever they look like.
-    return min(max(share, 1 - int(pieces.sum()) / max(1, len(evidence))), 1 - 1e-9)
+        share = (float(none.sum()) + EXPECTED_UNKNOWN * _WORTH) / (objects + _WORTH)
+    least = 0.0 if pieces is None else 1 - int(pieces.sum()) / max(1, objects)
+    return min(max(share, least), 1 - 1e-9)
 
 
 def known_log_odds(share: float) -> float:

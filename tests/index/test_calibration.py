@@ -298,7 +298,7 @@ def test_the_temperature_that_photos_were_drawn_at_is_found(fitted):
     for size in fitted.sizes:
         scores = np.array([[0.3, 0.8] + [0.0] * (size - 2)])
         low, high = fitted.log_ratios(scores, np.zeros((1, 0)), np.array([1]))[0, :2]
-        assert high - low == pytest.approx(15 * 0.5, rel=0.12)
+        assert high - low == pytest.approx(15 * 0.5, rel=0.2)
 
 
 def expected_calibration_error(confidences, right):

@@ -194,6 +194,12 @@ def test_objects_by_themselves_may_share_a_piece():
     assert found.chosen.tolist() == [0, 0]
 
 
+def test_photos_by_themselves_may_be_more_than_there_are_pieces():
+    found = decided([[6.0, -6.0]] * 20, [1, 1], independent=True)
+    assert (found.chosen == 0).all()
+    assert found.shares[:, 0].min() > 0.99
+
+
 def test_the_share_of_unknown_is_estimated_unless_given():
     ratios = np.random.default_rng(1).normal(0, 4, (5, 3))
     pieces = np.array([1, 1, 2])
