@@ -12,6 +12,8 @@ draw there are n candidates, drawn at random:
                   photos; the other candidates are missing)
   half missing    photos of one half of the candidates
   half unknown    photos of one half of the candidates, and as many of other items of the index
+
+"chance" is the ECE that confidences would have that are right altogether, with so few photos.
 """
 
 from __future__ import annotations
@@ -27,7 +29,14 @@ from pathlib import Path
 
 import numpy as np
 from grocery import embedded
-from reliability import auroc, draw_reliability, expected_calibration_error, kept_at, text_diagram
+from reliability import (
+    auroc,
+    draw_reliability,
+    error_by_chance,
+    expected_calibration_error,
+    kept_at,
+    text_diagram,
+)
 
 from embedder import Catalogue, Embedder, read_catalogue
 from embedder.labelled_vectors import LabelledVectors
@@ -40,6 +49,8 @@ HALVES = 4
 MAX_ERROR = 0.01
 SCENES = ("each shown", "half missing", "half unknown")
 _MOST_ANSWERS = 8_000  # a line
+
+Answer = tuple[Match, str, float, str, int]
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,7 @@ class Answers:
         sure: bool (photos,), whether it was called "matched".
         cosine: (photos,), the highest plain cosine to a candidate.
         cosine_right: bool (photos,), whether that one is right.
+        photo: (photos,), which of the photos it is: few are asked about often.
     """
 
     confidence: np.ndarray
@@ -63,6 +75,7 @@ class Answers:
     sure: np.ndarray
     cosine: np.ndarray
     cosine_right: np.ndarray
+    photo: np.ndarray
 
 
 def draw(
@@ -93,8 +106,8 @@ def answers(
     independent: bool,
     draws: int,
     seed: int,
-) -> list[tuple[Match, str, float, str]]:
-    """Matches with the truth, the highest plain cosine, and the item it is of."""
+) -> list[Answer]:
+    """Matches with the truth, the highest plain cosine, the item it is of, and the photo."""
     rng = np.random.default_rng([seed, size, SCENES.index(scene)])
     ids, found = list(matcher.store.ids()), []
     for _ in range(draws):
@@ -107,11 +120,13 @@ def answers(
         for match, row, at in zip(matches, cosines, photos, strict=True):
             nearest = candidates[int(row.argmax())]
             truth = asked.items[at] if asked.items[at] in candidates else ""
-            found.append((match, truth, float(row.max()), nearest))
+            # The halves number their photos each in its own way.
+            photo = hash(asked.vectors[at].tobytes())
+            found.append((match, truth, float(row.max()), nearest, photo))
     return found
 
 
-def together(found: list[tuple[Match, str, float, str]]) -> Answers:
+def together(found: list[Answer]) -> Answers:
     """Answers as arrays."""
     matches = [match for match, *_ in found]
     truth = [truth for _, truth, *_ in found]
@@ -121,8 +136,9 @@ def together(found: list[tuple[Match, str, float, str]]) -> Answers:
         np.array([t != "" for t in truth]),
         np.array([1 - (match.none or 0.0) for match in matches]),
         np.array([match.status == "matched" for match in matches]),
-        np.array([cosine for *_, cosine, _ in found]),
-        np.array([t != "" and nearest == t for _, t, _, nearest in found]),
+        np.array([cosine for _, _, cosine, *_ in found]),
+        np.array([t != "" and nearest == t for _, t, _, nearest, _ in found]),
+        np.array([at for *_, at in found]),
     )
 
 
@@ -169,7 +185,7 @@ def measure(
     index: Path, model: Path, asked: LabelledVectors, sizes: list[int]
 ) -> Iterator[tuple[str, int, bool, Answers]]:
     """Answers of each situation, size and way to match."""
-    found: dict[tuple[str, int, bool], list[tuple[Match, str, float, str]]] = {}
+    found: dict[tuple[str, int, bool], list[Answer]] = {}
     for seed, (fitted, measured) in enumerate(folds(asked)):
         with calibrated(index, model, fitted) as matcher:
             for size in (n for n in sizes if n <= len(matcher.store)):
@@ -190,6 +206,7 @@ def show(scene: str, size: int, independent: bool, of: Answers) -> None:
     text = (
         f"{scene:<13}{size:>4}  {way:<10}{of.right.mean():>8.1%}"
         f"{expected_calibration_error(of.confidence, of.right):>8.3f}"
+        f"{error_by_chance(of.confidence, of.photo):>8.3f}"
         f"{(of.sure & of.right).sum() / max(1, of.known.sum()):>9.1%}{wrong:>8.2%}"
     )
     if scene == "half unknown":
@@ -216,7 +233,10 @@ def main() -> None:
     some = np.sort(np.random.default_rng(0).permutation(len(items))[: arguments.most_photos])
     asked = LabelledVectors(vectors[some], tuple(items[at] for at in some))
     print(f"{len(some)} photos of {len(set(asked.items))} items asked, {2 * HALVES} halves")
-    print(f"{'':<31}{'right':>8}{'ECE':>8}{'sure':>9}{'wrong':>8}{'AUROC':>9}{'cosine':>8}", end="")
+    print(
+        f"{'':<31}{'right':>8}{'ECE':>8}{'chance':>8}{'sure':>9}{'wrong':>8}{'AUROC':>9}{'cosine':>8}",
+        end="",
+    )
     print(f"{'kept':>9}{'cosine':>8}")
     diagrams = {}
     for scene, size, independent, found in measure(

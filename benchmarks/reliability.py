@@ -30,6 +30,17 @@ def expected_calibration_error(confidence: Floats, right: Flags) -> float:
     )
 
 
+def error_by_chance(confidence: Floats, photo: npt.NDArray[np.int64], draws: int = 50) -> float:
+    """The mean ECE of confidences that are all right, where a photo is asked about repeatedly.
+
+    A photo that is easy is right in all its draws, so one random number decides them all.
+    """
+    rng = np.random.default_rng(0)
+    which = np.unique(photo, return_inverse=True)[1]
+    lucky = (rng.random(which.max() + 1)[which] < confidence for _ in range(draws))
+    return float(np.mean([expected_calibration_error(confidence, right) for right in lucky]))
+
+
 def auroc(score: Floats, positive: Flags) -> float:
     """How often a positive scores higher than a negative; ties count half."""
     values, ranks, counts = np.unique(score, return_inverse=True, return_counts=True)
