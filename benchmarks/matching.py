@@ -62,6 +62,8 @@ class Answers:
         right: bool (photos,), whether it was.
         known: bool (photos,), whether the photo shows a candidate.
         likeness: (photos,), probability that it shows a candidate.
+        best: (photos,), probability of the likeliest candidate.
+        best_right: bool (photos,), whether that one is right.
         sure: bool (photos,), whether it was called "matched".
         cosine: (photos,), the highest plain cosine to a candidate.
         cosine_right: bool (photos,), whether that one is right.
@@ -72,6 +74,8 @@ class Answers:
     right: np.ndarray
     known: np.ndarray
     likeness: np.ndarray
+    best: np.ndarray
+    best_right: np.ndarray
     sure: np.ndarray
     cosine: np.ndarray
     cosine_right: np.ndarray
@@ -135,6 +139,8 @@ def together(found: list[Answer]) -> Answers:
         np.array([(m.item_id or "") == t for m, t in zip(matches, truth, strict=True)]),
         np.array([t != "" for t in truth]),
         np.array([1 - (match.none or 0.0) for match in matches]),
+        np.array([match.alternatives[0].confidence for match in matches]),
+        np.array([m.alternatives[0].item_id == t for m, t in zip(matches, truth, strict=True)]),
         np.array([match.status == "matched" for match in matches]),
         np.array([cosine for _, _, cosine, *_ in found]),
         np.array([t != "" and nearest == t for _, t, _, nearest, _ in found]),
@@ -212,7 +218,7 @@ def show(scene: str, size: int, independent: bool, of: Answers) -> None:
     if scene == "half unknown":
         text += (
             f"{auroc(of.likeness, of.known):>9.4f}{auroc(of.cosine, of.known):>8.4f}"
-            f"{kept_at(of.likeness * of.confidence, of.right & of.known, of.known):>9.1%}"
+            f"{kept_at(of.best, of.best_right, of.known):>9.1%}"
             f"{kept_at(of.cosine, of.cosine_right, of.known):>8.1%}"
         )
     print(text, flush=True)
