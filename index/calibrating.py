@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.labelled_vectors import LabelledVectors
-from embedder.sampling import evenly
 from embedder.score_space import unit
 from index.calibration import LOWEST_TEMPERATURE, Calibration, Scores, bent, log_mean_exp
 from index.store import Store
@@ -34,7 +33,10 @@ def background(store: Store) -> LabelledVectors:
     Raises:
         IndexFileError: a row is damaged.
     """
-    wanted = set(evenly(len(store), MOST_BACKGROUND).tolist())
+    count = len(store)
+    wanted = set(
+        np.linspace(0, count - 1, min(count, MOST_BACKGROUND)).round().astype(int).tolist()
+    )
     ids = [item_id for at, item_id in enumerate(store.ids()) if at in wanted]
     return LabelledVectors(store.centroids(ids)[0], tuple(ids))
 

@@ -67,7 +67,8 @@ def test_the_photos_are_what_it_is_fitted_to(build, index, random_embedder, chec
 
 
 def test_confidences_change_with_it(build, index, random_embedder, checked):
-    photos = [min(item.iterdir()) for item in sorted(checked.iterdir())]
+    # Of three of the six items: the others are the background.
+    photos = [min(item.iterdir()) for item in sorted(checked.iterdir())[:3]]
     found = []
     for _ in range(2):
         with Matcher.open(index) as matcher:
