@@ -16,6 +16,7 @@ Exact = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 _CERTAIN = 40.0  # nats
+_FEWEST_OTHERS = 10
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def decide(
     if objects == 0:
         return Decision(np.zeros(0, np.int64), np.zeros((0, candidates)))
     pieces = np.minimum(pieces, objects)  # there may be a million
-    log_odds = calibration.log_ratios(scores, background, counts)
+    log_odds = calibration.log_ratios(scores, _others(scores, background), counts)
     if unknown == 0:
         # So high that an object has none only where no piece is left.
         log_odds += _CERTAIN - log_odds.min()
@@ -83,6 +84,16 @@ def decide(
     shares = np.zeros((objects, candidates))
     np.add.at(shares.T, columns, marginals(spread).T)
     return Decision(chosen, np.clip(shares, 0.0, 1.0))
+
+
+def _others(scores: Scores, background: Scores) -> Scores:
+    """What to hold photos against: the background, and where that is too small, candidates too.
+
+    If all items of a small catalogue are candidates, all but the nearest one of each photo.
+    """
+    if background.shape[1] >= _FEWEST_OTHERS:
+        return background
+    return np.concatenate([background, np.sort(scores, axis=1)[:, :-1]], axis=1)
 
 
 def _each_by_itself(log_odds: Exact) -> Decision:

@@ -10,8 +10,8 @@ from index.calibration import Calibration, uncalibrated
 from index.deciding import decide
 from index.priors import known_log_odds, log_prior, unknown_share
 
-# A score is the log likelihood ratio itself.
-PLAIN = Calibration((1,), (1.0,), (0.0,), (0.0,), (0.0,))
+# A score is the log likelihood ratio itself, whatever else a photo is like.
+PLAIN = Calibration((1,), (1.0,), (0.0,), (-np.inf,), (0.0,))
 
 
 def decided(ratios, pieces, calibration=PLAIN, **options):
@@ -192,6 +192,22 @@ def test_an_object_by_itself_is_a_softmax_with_none():
 def test_objects_by_themselves_may_share_a_piece():
     found = decided([[9.0, 0.0], [8.0, 0.0]], [1, 1], independent=True)
     assert found.chosen.tolist() == [0, 0]
+
+
+def test_without_a_background_the_other_candidates_say_what_a_photo_is_like():
+    wary = Calibration((1,), (1.0,), (0.0,), (0.0,), (-50.0,))
+    scores = np.array([[9.0, 1.0, 0.0], [9.0, 8.8, 8.9]])
+    found = decided(scores, [1, 1, 1], wary, independent=True, unknown=0.5)
+    for row, own in zip(found.shares, scores, strict=True):
+        likeness = logsumexp(np.sort(own)[:2]) - np.log(2)
+        logs = np.append(own - np.log(3), likeness)
+        np.testing.assert_allclose(row, np.exp(logs - logsumexp(logs))[:3], rtol=1e-9)
+    assert found.chosen.tolist() == [0, -1]
+    # With enough of a background they are left out of it.
+    many = decide(
+        scores, np.zeros((2, 10)), np.ones(2, int), np.ones(3, int), wary, True, unknown=0.5
+    )
+    assert many.chosen[1] >= 0
 
 
 def test_photos_by_themselves_may_be_more_than_there_are_pieces():
