@@ -10,6 +10,7 @@ from cli.output import (
     index_option,
     jobs_option,
     list_unreadable,
+    listed,
     model_option,
     photo_progress,
     say,
@@ -48,8 +49,7 @@ def build_index(
     list_unreadable(report.unreadable, "are left out")
     if report.empty:
         say(
-            f"{len(report.empty)} item(s) without a readable photo left out: "
-            f"{', '.join(report.empty[:20])}{' ...' if len(report.empty) > 20 else ''}"
+            f"{len(report.empty)} item(s) without a readable photo left out: {listed(report.empty)}"
         )
     if report.removed:
         say(f"{len(report.removed)} item(s) removed that the catalogue no longer has")

@@ -10,6 +10,7 @@ from cli.output import (
     index_option,
     jobs_option,
     list_unreadable,
+    listed,
     model_option,
     photo_progress,
     say,
@@ -49,6 +50,7 @@ def calibrate(photos: Path, index: Path, model: Path, jobs: int | None) -> None:
     list_unreadable(report.unreadable, "are left out")
     left_out = report.not_in_index
     if left_out:
-        named = ", ".join(left_out[:20]) + (" ..." if len(left_out) > 20 else "")
-        say(f"{len(left_out)} item(s) that the index does not have are left out: {named}")
+        say(
+            f"{len(left_out)} item(s) that the index does not have are left out: {listed(left_out)}"
+        )
     say(f"{index}: confidences fitted to {report.photos:,} photos of {report.items:,} items")

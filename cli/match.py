@@ -6,13 +6,12 @@ import csv
 import io
 import json
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from cli.output import index_option, jobs_option, model_option, say, table
+from cli.output import index_option, jobs_option, listed, model_option, say, table
 
 if TYPE_CHECKING:
     from index import Matches
@@ -126,8 +125,8 @@ def _summarise(matches: Matches, independent: bool) -> None:
         say(f"{counts['unknown']} photo(s) show none of the candidates")
     left = matches.missing
     if left and not independent:
-        named = ", ".join(f"{item},{n}" if n > 1 else item for item, n in list(left.items())[:20])
-        say(f"missing (in no photo): {named}{' ...' if len(left) > 20 else ''}")
+        pieces = [f"{item},{n}" if n > 1 else item for item, n in left.items()]
+        say(f"missing (in no photo): {listed(pieces)}")
 
 
 def _number(value: float | None, form: str) -> str:
@@ -173,12 +172,13 @@ def _as_jsonl(matches: Matches) -> str:
 
 
 def _as_csv(matches: Matches) -> str:
+    from index.results import COLUMNS
+
     text = io.StringIO()
-    names = [field.name for field in fields(matches[0]) if field.name != "alternatives"]
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
+    writer.writerow(COLUMNS)
     for found in matches:
-        writer.writerow([_rounded(getattr(found, name)) for name in names])
+        writer.writerow([_rounded(getattr(found, name)) for name in COLUMNS])
     return text.getvalue()
 
 

@@ -90,6 +90,11 @@ def list_unreadable(photos: Sequence[PhotoError], what: str) -> None:
         say(f"  and {len(photos) - _MOST_LISTED} more")
 
 
+def listed(names: Sequence[str]) -> str:
+    """The first of some names in one line, and whether there are more."""
+    return ", ".join(names[:_MOST_LISTED]) + (" ..." if len(names) > _MOST_LISTED else "")
+
+
 def share(value: float | None) -> str:
     """A share as a percentage, or that it was not measured."""
     return "   n/a" if value is None else f"{value:6.1%}"

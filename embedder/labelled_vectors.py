@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,10 @@ class LabelledVectors:
 
     vectors: npt.NDArray[np.float32]
     items: tuple[str, ...]
+
+    def without(self, items: Container[str]) -> npt.NDArray[np.float32]:
+        """The vectors (rows, dim) of all other items."""
+        return self.vectors[[at for at, item in enumerate(self.items) if item not in items]]
 
     def to_bytes(self) -> bytes:
         """A line of JSON with the ids, then the numbers, little-endian."""

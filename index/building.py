@@ -16,16 +16,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from embedder.catalogue import Catalogue, photo_state
-from embedder.errors import CatalogueError, IndexBusyError, IndexFileError, PhotoError
+from embedder.errors import CatalogueError, IndexFileError, PhotoError
 from embedder.inference import Embedder, Vector
-from embedder.locking import only_process
 from embedder.photos import photo_name
 from index import whitening
 from index.calibrating import background, calibrate
 from index.calibration import Calibration, read_calibration, write_calibration
-from index.database import is_damaged_index
+from index.database import IndexInfo, is_damaged_index, only_writer
 from index.statistics import RunningItem
-from index.store import IndexInfo, Item, Store
+from index.store import Item, Store
 
 _SECONDS_BETWEEN_COMMITS = 2.0
 
@@ -83,13 +82,8 @@ def build_index(
     path = Path(path)
     _refuse_other_file(path)
     _refuse_empty([item for item, photos in catalogue.items.items() if not photos], skip_empty)
-    try:
-        with only_process(path.with_name(f".{path.name}.lock")) as alone:
-            if not alone:
-                raise IndexBusyError(f"{path}: another build is writing it: wait for it to end")
-            return _build(catalogue, embedder, path, skip_empty, jobs, on_progress)
-    except OSError as error:
-        raise IndexFileError(f"{path}: cannot be written: {error.strerror}") from error
+    with only_writer(path, "another build"):
+        return _build(catalogue, embedder, path, skip_empty, jobs, on_progress)
 
 
 def _build(
@@ -243,7 +237,7 @@ def _finish(store: Store, embedder: Embedder, path: Path) -> None:
     temperature = embedder.info.whitened_temperature
     space = whitening.fit(store)
     if space is None or temperature is None:
-        store.put_part("score_space", None)
+        whitening.write_score_space(store, None)
     else:
         whitening.write_score_space(store, space)
         store.write_info(replace(store.info, whitened=True, temperature=temperature))

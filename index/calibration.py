@@ -12,15 +12,13 @@ is like many items is not held to show a candidate because it is a little like i
 from __future__ import annotations
 
 import json
-import zlib
-from collections.abc import Container
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 
-from embedder.errors import IndexFileError
 from embedder.labelled_vectors import LabelledVectors
+from index.parts import damaged_part, put_part, read_part
 from index.store import Store
 
 Exact = npt.NDArray[np.float64]
@@ -109,8 +107,8 @@ def write_calibration(
 ) -> None:
     """Put a calibration and its background into a store; `Store.commit` keeps them."""
     text = None if calibration is None else json.dumps(asdict(calibration)).encode()
-    store.put_part(_CALIBRATION, text and _sealed(text))
-    store.put_part(_BACKGROUND, _sealed(background.to_bytes()))
+    put_part(store, _CALIBRATION, text)
+    put_part(store, _BACKGROUND, background.to_bytes())
 
 
 def read_calibration(store: Store) -> Calibration | None:
@@ -119,45 +117,26 @@ def read_calibration(store: Store) -> Calibration | None:
     Raises:
         IndexFileError: it is damaged.
     """
-    content = _opened(store, _CALIBRATION)
+    content = read_part(store, _CALIBRATION)
     try:
         return None if content is None else _checked(json.loads(content))
     except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise _damaged(store, _CALIBRATION, str(error)) from error
+        raise damaged_part(store, _CALIBRATION, str(error)) from error
 
 
-def read_background(store: Store, candidates: Container[str]) -> npt.NDArray[np.float32]:
-    """Centroids (items, dim) of a sample of the items that are no candidates.
+def read_background(store: Store) -> LabelledVectors:
+    """Centroids of a sample of the items of an index; none if it has no background.
 
     Raises:
         IndexFileError: it is damaged.
     """
-    content = _opened(store, _BACKGROUND)
+    content = read_part(store, _BACKGROUND)
     if content is None:
-        return np.zeros((0, store.info.dim), np.float32)
+        return LabelledVectors(np.zeros((0, store.info.dim), np.float32), ())
     try:
-        found = LabelledVectors.from_bytes(content, store.info.dim)
+        return LabelledVectors.from_bytes(content, store.info.dim)
     except ValueError as error:
-        raise _damaged(store, _BACKGROUND, str(error)) from error
-    others = [at for at, item in enumerate(found.items) if item not in candidates]
-    return found.vectors[others]
-
-
-def _sealed(content: bytes) -> bytes:
-    return content + zlib.crc32(content).to_bytes(4, "little")
-
-
-def _opened(store: Store, name: str) -> bytes | None:
-    content = store.part(name)
-    if content is None:
-        return None
-    if not isinstance(content, bytes) or _sealed(content[:-4]) != content:
-        raise _damaged(store, name, "checksum")
-    return content[:-4]
-
-
-def _damaged(store: Store, name: str, what: str) -> IndexFileError:
-    return IndexFileError(f"{store.path}: its {name} is damaged ({what}): build the index again")
+        raise damaged_part(store, _BACKGROUND, str(error)) from error
 
 
 def _checked(document: object) -> Calibration:

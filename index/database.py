@@ -1,17 +1,40 @@
-"""The index as an SQLite file: opening it, telling it from other files, and what can go wrong."""
+"""The index as a file: opening it, telling it from others, writing it, and what can go wrong."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from embedder.errors import IndexBusyError, IndexFileError
+from embedder.errors import IndexBusyError, IndexFileError, ModelError
+from embedder.locking import only_process
 
 FORMAT_VERSION = 2
 APPLICATION_ID = 0x656D6264  # "embd": tells an index from any other SQLite file
 _WAIT_SECONDS = 5.0  # for another process to finish its commit
+
+
+@dataclass(frozen=True)
+class IndexInfo:
+    """What an index says about itself.
+
+    Attributes:
+        fingerprint: of the model its vectors are of.
+        dim: numbers in a vector.
+        temperature: divides the score in the softmax that gives a confidence.
+        catalogue: where the photos were.
+        created: time of the build, ISO 8601 in UTC; empty while it is being built.
+        whitened: whether scores are cosines in a score space that the index holds, not plain ones.
+    """
+
+    fingerprint: str
+    dim: int
+    temperature: float
+    catalogue: str
+    created: str = ""
+    whitened: bool = False
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -44,6 +67,61 @@ def check_header(path: Path, connection: sqlite3.Connection) -> None:
     raise IndexFileError(
         f"{path}: expected format version {FORMAT_VERSION}, found {version}: {advice}"
     )
+
+
+def read_info(path: Path, connection: sqlite3.Connection) -> IndexInfo:
+    """What an open index says about itself.
+
+    Raises:
+        IndexFileError: it is no index of this version, or does not say.
+    """
+    check_header(path, connection)
+    meta = dict(connection.execute("SELECT key, value FROM meta"))
+    try:
+        return IndexInfo(
+            meta["fingerprint"],
+            int(meta["dim"]),
+            float(meta["temperature"]),
+            meta["catalogue"],
+            meta["created"],
+            {"True": True, "False": False}[meta["whitened"]],
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise IndexFileError(f"{path}: damaged: its description is not whole ({error})") from error
+
+
+def refuse_other_model(path: Path, info: IndexInfo, fingerprint: str) -> None:
+    """Vectors of one model say nothing about those of another.
+
+    Raises:
+        ModelError: the fingerprint is not that of the model the index was built with.
+    """
+    if fingerprint != info.fingerprint:
+        raise ModelError(
+            f"{path} was built with another model: build the index again with this one, or "
+            "name the right one with --model"
+        )
+
+
+@contextmanager
+def only_writer(path: Path, other: str) -> Iterator[None]:
+    """While in it, no other process builds or calibrates this index.
+
+    Args:
+        path: of the index.
+        other: who is writing it if somebody is, for the message.
+
+    Raises:
+        IndexBusyError: another process is in it.
+        IndexFileError: a file cannot be written, of whatever is done inside too.
+    """
+    try:
+        with only_process(path.with_name(f".{path.name}.lock")) as alone:
+            if not alone:
+                raise IndexBusyError(f"{path}: {other} is writing it: wait for it to end")
+            yield
+    except OSError as error:
+        raise IndexFileError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def is_damaged_index(path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,13 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder import Embedder, Photo
+from embedder.labelled_vectors import LabelledVectors
 from embedder.score_space import ScoreSpace
 from index.calibration import Calibration, read_background, read_calibration, uncalibrated
 from index.candidates import Candidates, check_candidates, unknown_ids_error
+from index.database import refuse_other_model
 from index.describing import MAX_ERROR, CandidateSet
 from index.results import Matches
 from index.session import Rules, Session
-from index.store import Store, refuse_other_model
+from index.store import Store
 from index.views import Views
 from index.whitening import read_score_space
 
@@ -63,7 +66,7 @@ class Matcher:
             ModelError: there is none, it is damaged, or the index is of another one.
         """
         embedder = Embedder.open(self._model)
-        refuse_other_model(self.store, embedder)
+        refuse_other_model(self.store.path, self.store.info, embedder.info.fingerprint)
         return embedder
 
     def match(
@@ -159,10 +162,8 @@ class Matcher:
         if unknown:
             raise unknown_ids_error(unknown, self.store)
         pieces = np.array([min(count, _MOST_PIECES) for count in checked.values()], np.int64)
-        others = read_background(self.store, checked)
-        known = CandidateSet(
-            tuple(checked), pieces, self._project(centroids), self._project(others)
-        )
+        others = self._background.without(checked)
+        known = CandidateSet(tuple(checked), pieces, self._project(centroids), others)
         return Session(
             known,
             self._calibration,
@@ -178,6 +179,12 @@ class Matcher:
     @cached_property
     def _calibration(self) -> Calibration:
         return read_calibration(self.store) or uncalibrated(self.store.info.temperature)
+
+    @cached_property
+    def _background(self) -> LabelledVectors:
+        """The background of the index, in its score space."""
+        found = read_background(self.store)
+        return replace(found, vectors=self._project(found.vectors))
 
     def _project(self, vectors: Floats) -> Floats:
         """Into the score space of the index."""

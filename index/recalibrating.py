@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from embedder.catalogue import Catalogue
-from embedder.errors import CatalogueError, IndexBusyError, IndexFileError, PhotoError
+from embedder.errors import CatalogueError, PhotoError
 from embedder.inference import Embedder
 from embedder.labelled_vectors import LabelledVectors
-from embedder.locking import only_process
 from index.calibrating import FEWEST_PHOTOS, background, calibrate
 from index.calibration import write_calibration
-from index.store import Store, refuse_other_model
+from index.database import only_writer, refuse_other_model
+from index.store import Store
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,9 @@ def calibrate_index(
         IndexFileError: the index is damaged, cannot be written, or is being written.
     """
     path = Path(path)
-    try:
-        with only_process(path.with_name(f".{path.name}.lock")) as alone:
-            if not alone:
-                raise IndexBusyError(f"{path}: a build is writing it: wait for it to end")
-            with Store.open(path, writable=True) as store:
-                refuse_other_model(store, embedder)
-                return _calibrate(store, embedder, photos, jobs, on_progress)
-    except OSError as error:
-        raise IndexFileError(f"{path}: cannot be written: {error.strerror}") from error
+    with only_writer(path, "a build"), Store.open(path, writable=True) as store:
+        refuse_other_model(path, store.info, embedder.info.fingerprint)
+        return _calibrate(store, embedder, photos, jobs, on_progress)
 
 
 def _calibrate(

@@ -67,7 +67,12 @@ class Match:
 
     def to_dict(self) -> dict[str, Any]:
         """The attributes, in order; alternatives as dictionaries."""
-        return asdict(self) | {"alternatives": [asdict(found) for found in self.alternatives]}
+        found = asdict(self)
+        return found | {"alternatives": list(found["alternatives"])}
+
+
+# Of a row of a table, which has no room for the alternatives.
+COLUMNS = tuple(field.name for field in fields(Match) if field.name != "alternatives")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,5 @@ class Matches(Sequence[Match]):
             import pandas as pd
         except ImportError:
             raise MissingExtraError("to_dataframe", "pandas") from None
-        columns = [field.name for field in fields(Match) if field.name != "alternatives"]
-        rows = [[getattr(match, name) for name in columns] for match in self]
-        return pd.DataFrame(rows, columns=columns)
+        rows = [[getattr(match, name) for name in COLUMNS] for match in self]
+        return pd.DataFrame(rows, columns=list(COLUMNS))

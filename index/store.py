@@ -17,9 +17,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from embedder.errors import IndexFileError, ModelError, PhotoError
-from embedder.inference import Embedder
-from index.database import APPLICATION_ID, FORMAT_VERSION, check_header, connect, sqlite_errors
+from embedder.errors import IndexFileError, PhotoError
+from index.database import (
+    APPLICATION_ID,
+    FORMAT_VERSION,
+    IndexInfo,
+    connect,
+    read_info,
+    sqlite_errors,
+)
 
 Vectors = npt.NDArray[np.float32]
 
@@ -62,27 +68,6 @@ class Item:
     signature: bytes
 
 
-@dataclass(frozen=True)
-class IndexInfo:
-    """What an index says about itself.
-
-    Attributes:
-        fingerprint: of the model its vectors are of.
-        dim: numbers in a vector.
-        temperature: divides the score in the softmax that gives a confidence.
-        catalogue: where the photos were.
-        created: time of the build, ISO 8601 in UTC; empty while it is being built.
-        whitened: whether scores are cosines in a score space that the index holds, not plain ones.
-    """
-
-    fingerprint: str
-    dim: int
-    temperature: float
-    catalogue: str
-    created: str = ""
-    whitened: bool = False
-
-
 class Store:
     """An open index file. Reading is safe from several threads.
 
@@ -112,7 +97,7 @@ class Store:
         with sqlite_errors(path):
             connection = connect(path, "rw" if writable else "ro")
             try:
-                return cls(path, connection, _read_info(path, connection))
+                return cls(path, connection, read_info(path, connection))
             except BaseException:
                 connection.close()
                 raise
@@ -264,7 +249,7 @@ class Store:
     def put_part(self, name: str, content: bytes | None) -> None:
         """Keep a part of the index that is not about an item, or remove it; `commit` keeps that.
 
-        `index.whitening` and `index.calibration` know what is in theirs.
+        `index.parts` gives it a checksum.
         """
         with sqlite_errors(self.path):
             self._connection.execute("DELETE FROM meta WHERE key = ?", (name,))
@@ -314,36 +299,7 @@ class Store:
         return np.frombuffer(centroid, dtype="<f4")
 
 
-def refuse_other_model(store: Store, embedder: Embedder) -> None:
-    """Vectors of one model say nothing about those of another.
-
-    Raises:
-        ModelError: the model is not the one that the index was built with.
-    """
-    if embedder.info.fingerprint != store.info.fingerprint:
-        raise ModelError(
-            f"{store.path} was built with another model: build the index again with this one, or "
-            "name the right one with --model"
-        )
-
-
 def _checksum(item_id: str, centroid: bytes, photos: int, dispersion: float) -> int:
     return zlib.crc32(
         struct.pack("<qd", photos, dispersion), zlib.crc32(centroid + item_id.encode())
     )
-
-
-def _read_info(path: Path, connection: sqlite3.Connection) -> IndexInfo:
-    check_header(path, connection)
-    meta = dict(connection.execute("SELECT key, value FROM meta"))
-    try:
-        return IndexInfo(
-            meta["fingerprint"],
-            int(meta["dim"]),
-            float(meta["temperature"]),
-            meta["catalogue"],
-            meta["created"],
-            {"True": True, "False": False}[meta["whitened"]],
-        )
-    except (KeyError, ValueError, TypeError) as error:
-        raise IndexFileError(f"{path}: damaged: its description is not whole ({error})") from error

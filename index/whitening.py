@@ -17,10 +17,12 @@ from heapq import nsmallest
 import numpy as np
 import numpy.typing as npt
 
-from embedder.errors import IndexFileError
 from embedder.score_space import ScoreSpace, fit_score_space
+from index.parts import damaged_part, put_part, read_part
 from index.statistics import RunningItem
 from index.store import Item, Store
+
+_SCORE_SPACE = "score_space"  # its name in the index
 
 MOST_ITEMS = 1000  # in the sample: 20 kB each
 
@@ -78,10 +80,12 @@ def fit(store: Store) -> ScoreSpace | None:
     return fit_score_space(scatter, freedom, np.array(centroids, np.float32).reshape(-1, dim))
 
 
-def write_score_space(store: Store, space: ScoreSpace) -> None:
-    """Put a score space into a store; `Store.commit` keeps it."""
-    numbers = np.concatenate([space.centre, space.matrix.ravel()]).astype("<f4").tobytes()
-    store.put_part("score_space", numbers + _checksum("", numbers))
+def write_score_space(store: Store, space: ScoreSpace | None) -> None:
+    """Put a score space into a store, or take it out; `Store.commit` keeps that."""
+    content = None
+    if space is not None:
+        content = np.concatenate([space.centre, space.matrix.ravel()]).astype("<f4").tobytes()
+    put_part(store, _SCORE_SPACE, content)
 
 
 def read_score_space(store: Store) -> ScoreSpace | None:
@@ -92,34 +96,25 @@ def read_score_space(store: Store) -> ScoreSpace | None:
     """
     if not store.info.whitened:
         return None
-    dim, content = store.info.dim, store.part("score_space")
-    numbers = _numbers("", content, dim + dim * dim)
-    if numbers is None:
-        raise IndexFileError(
-            f"{store.path}: its score space is damaged (checksum): build the index again"
-        )
+    dim, content = store.info.dim, read_part(store, _SCORE_SPACE)
+    if content is None or len(content) != 4 * (dim + dim * dim):
+        raise damaged_part(store, _SCORE_SPACE, "checksum")
+    numbers = np.frombuffer(content, dtype="<f4")
     return ScoreSpace(numbers[:dim], numbers[dim:].reshape(dim, dim))
 
 
 def _spread(item_id: str, content: object, dim: int) -> Spread | None:
-    numbers = _numbers(item_id, content, dim + dim * (dim + 1) // 2, header=8)
-    if numbers is None or not isinstance(content, bytes):
+    """None if it is damaged, of whatever type."""
+    count = dim + dim * (dim + 1) // 2
+    if not isinstance(content, bytes) or len(content) != 8 + 4 * count + 4:
         return None
+    if _checksum(item_id, content[:-4]) != content[-4:]:
+        return None
+    numbers = np.frombuffer(content, dtype="<f4", offset=8, count=count)
     scatter = np.zeros((dim, dim))
     scatter[np.triu_indices(dim)] = numbers[dim:]
     scatter += np.triu(scatter, 1).T
     return Spread(struct.unpack("<q", content[:8])[0], numbers[:dim], scatter)
-
-
-def _numbers(
-    item_id: str, content: object, count: int, header: int = 0
-) -> npt.NDArray[np.float32] | None:
-    """The numbers between a header and a checksum; None if they are damaged, of whatever type."""
-    if not isinstance(content, bytes) or len(content) != header + 4 * count + 4:
-        return None
-    if _checksum(item_id, content[:-4]) != content[-4:]:
-        return None
-    return np.frombuffer(content, dtype="<f4", offset=header, count=count)
 
 
 def _checksum(item_id: str, content: bytes) -> bytes:

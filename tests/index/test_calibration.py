@@ -152,7 +152,7 @@ def sealed(content):
 def test_an_index_without_a_calibration_has_none(path):
     with Store.open(path) as store:
         assert read_calibration(store) is None
-        assert read_background(store, ()).shape == (0, DIM)
+        assert read_background(store).without(()).shape == (0, DIM)
 
 
 @pytest.mark.parametrize("calibration", [FITTED, replace(FITTED, given=False, views=0.0, photos=0)])
@@ -167,15 +167,15 @@ def test_a_calibration_can_be_taken_away(path):
     keep(path, None)
     with Store.open(path) as store:
         assert read_calibration(store) is None
-        assert len(read_background(store, ())) == 5
+        assert len(read_background(store).without(())) == 5
 
 
 def test_the_background_is_what_is_no_candidate(path):
     keep(path, None)
     with Store.open(path) as store:
         expected, _ = store.centroids(["sku-0", "sku-2", "sku-4"])
-        np.testing.assert_array_equal(read_background(store, {"sku-1", "sku-3"}), expected)
-        assert read_background(store, set(store.ids())).shape == (0, DIM)
+        np.testing.assert_array_equal(read_background(store).without({"sku-1", "sku-3"}), expected)
+        assert read_background(store).without(set(store.ids())).shape == (0, DIM)
 
 
 DOCUMENT = json.loads(json.dumps(asdict(FITTED)))

@@ -63,7 +63,7 @@ def test_the_photos_are_what_it_is_fitted_to(build, index, random_embedder, chec
     found = kept(index)
     assert (found.photos, found.given, found.sizes) == (36, True, (2,))
     with Store.open(index) as store:
-        assert read_background(store, ()).shape == (6, store.info.dim)
+        assert read_background(store).without(()).shape == (6, store.info.dim)
 
 
 def test_confidences_change_with_it(build, index, random_embedder, checked):
@@ -102,7 +102,7 @@ def test_it_is_kept_when_the_index_is_brought_up_to_date(
     assert kept(index) == expected
     with Store.open(index) as store:
         centroid, _ = store.centroids([first.name])
-        behind = read_background(store, ())
+        behind = read_background(store).without(())
     assert len(behind) == 5
     np.testing.assert_array_equal(behind[:1], centroid)  # what is behind is brought up to date
 

@@ -1,0 +1,37 @@
+"""Parts of an index that are not about one item, each with a checksum."""
+
+from __future__ import annotations
+
+import zlib
+
+from embedder.errors import IndexFileError
+from index.store import Store
+
+
+def put_part(store: Store, name: str, content: bytes | None) -> None:
+    """Keep a part, or remove it; `Store.commit` keeps that."""
+    store.put_part(name, None if content is None else _sealed(content))
+
+
+def read_part(store: Store, name: str) -> bytes | None:
+    """A part of an index; None if it has none.
+
+    Raises:
+        IndexFileError: it is damaged.
+    """
+    content = store.part(name)
+    if content is None:
+        return None
+    if not isinstance(content, bytes) or _sealed(content[:-4]) != content:
+        raise damaged_part(store, name, "checksum")
+    return content[:-4]
+
+
+def damaged_part(store: Store, name: str, what: str) -> IndexFileError:
+    """The error for a part that is not what was written."""
+    shown = name.replace("_", " ")
+    return IndexFileError(f"{store.path}: its {shown} is damaged ({what}): build the index again")
+
+
+def _sealed(content: bytes) -> bytes:
+    return content + zlib.crc32(content).to_bytes(4, "little")
