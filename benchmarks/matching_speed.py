@@ -19,8 +19,10 @@ from index import Matcher
 from index.assignment import best_assignment
 from index.calibrating import background
 from index.calibration import Calibration, write_calibration
+from index.database import IndexInfo
 from index.marginals import can_be_exact, marginals
-from index.store import IndexInfo, Item, Store
+from index.rows import Item
+from index.store import Store
 
 ITEMS, DIM = 10_000, 100
 FITTED = Calibration((2, 50), (0.07, 0.07), (2.0, 2.0), (0.0, 0.0), (2.0, 2.0))

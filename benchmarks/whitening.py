@@ -33,7 +33,9 @@ from embedder.training import train
 from embedder.training_options import TrainingOptions
 from embedder.validation import centroids, hold_out
 from index import Matcher
-from index.store import IndexInfo, Item, Store
+from index.database import IndexInfo
+from index.rows import Item
+from index.store import Store
 from index.whitening import write_score_space
 
 SHRINKAGES = (0.05, 0.1, 0.2, 0.3, 0.5)

@@ -6,23 +6,28 @@ import io
 import os
 import sys
 import warnings
+from importlib import import_module
 
 import click
 
-from cli.build_index import build_index
-from cli.calibrate import calibrate
-from cli.match import match
-from cli.sample import sample
-from cli.train import train
 from embedder.errors import EmbedError
 from embedder.version import __version__
 
+_COMMANDS = ("sample", "train", "build-index", "calibrate", "match")  # in the order of use
+
 
 class _Group(click.Group):
-    """Shows the commands in the order of use, and errors in one line."""
+    """Imports a command when it is asked for, and shows errors in one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"cli.{name}"), name)
+        return command
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -66,7 +71,3 @@ def main() -> None:
             stream.reconfigure(encoding=encoding, errors="replace")
     # Large photos are refused with a reason of our own; Pillow's warning would only add noise.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-
-
-for command in (sample, train, build_index, calibrate, match):
-    main.add_command(command)

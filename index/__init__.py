@@ -1,12 +1,20 @@
-"""Vectors to items: the index file, and matching photos to candidates with it."""
+"""Vectors to items: the index file, and matching photos to candidates with it.
 
-from index.building import BuildReport, build_index
-from index.candidates import read_candidates
-from index.matching import Matcher
-from index.recalibrating import CalibrationReport, calibrate_index
-from index.results import Alternative, Match, Matches
-from index.session import Session
-from index.views import Views
+Importing this package costs next to nothing: what a name needs comes with its first use, so that
+matching does not wait for what only building needs.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from index.building import BuildReport, build_index
+    from index.candidates import read_candidates
+    from index.matching import Matcher
+    from index.recalibrating import CalibrationReport, calibrate_index
+    from index.results import Alternative, Match, Matches
+    from index.session import Session
+    from index.views import Views
 
 __all__ = [
     "Alternative",
@@ -21,3 +29,23 @@ __all__ = [
     "calibrate_index",
     "read_candidates",
 ]
+
+_MODULE_OF = {
+    "Alternative": "index.results",
+    "BuildReport": "index.building",
+    "CalibrationReport": "index.recalibrating",
+    "Match": "index.results",
+    "Matcher": "index.matching",
+    "Matches": "index.results",
+    "Session": "index.session",
+    "Views": "index.views",
+    "build_index": "index.building",
+    "calibrate_index": "index.recalibrating",
+    "read_candidates": "index.candidates",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULE_OF:
+        return getattr(import_module(_MODULE_OF[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,8 +23,9 @@ from index import whitening
 from index.calibrating import background, calibrate
 from index.calibration import Calibration, read_calibration, write_calibration
 from index.database import IndexInfo, is_damaged_index, only_writer
+from index.rows import Item
 from index.statistics import RunningItem
-from index.store import Item, Store
+from index.store import Store
 
 _SECONDS_BETWEEN_COMMITS = 2.0
 

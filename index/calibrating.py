@@ -10,6 +10,7 @@ import numpy.typing as npt
 from embedder.labelled_vectors import LabelledVectors
 from embedder.score_space import unit
 from index.calibration import LOWEST_TEMPERATURE, Calibration, Scores, bent, log_mean_exp
+from index.rows import Row
 from index.store import Store
 from index.whitening import read_score_space
 
@@ -60,11 +61,11 @@ def calibrate(
         IndexFileError: a row or the score space is damaged.
     """
     ids = sorted({*others.items, *photos.items})
-    found = {item: row for item in ids if (row := store.statistics(item)) is not None}
+    found = store.statistics(ids)
     columns = {item: at for at, item in enumerate(found)}
     least = 1 if given else _FEWEST_OF_ITEM
     usable = [
-        at for at, item in enumerate(photos.items) if item in found and found[item][1] >= least
+        at for at, item in enumerate(photos.items) if item in found and found[item].photos >= least
     ]
     if not usable:
         return None
@@ -73,24 +74,19 @@ def calibrate(
     space = read_score_space(store)
     project = space.project if space is not None else lambda rows: rows
     asked = project(vectors)
-    scores = asked @ project(np.array([row[0] for row in found.values()])).T
+    scores = asked @ project(np.array([row.vector() for row in found.values()])).T
     if not given:
-        own = [_without(vector, *found[item]) for vector, item in zip(vectors, items, strict=True)]
+        own = [_without(vector, found[item]) for vector, item in zip(vectors, items, strict=True)]
         scores[np.arange(len(truth)), truth] = (asked * project(np.array(own))).sum(axis=1)
     behind = np.isin(np.arange(len(found)), [columns[item] for item in others.items])
     fitted = fit_calibration(scores, truth, behind)
     return fitted and replace(fitted, given=given)
 
 
-def _without(
-    vector: npt.NDArray[np.float32],
-    centroid: npt.NDArray[np.float32],
-    photos: int,
-    dispersion: float,
-) -> npt.NDArray[np.float32]:
+def _without(vector: npt.NDArray[np.float32], row: Row) -> npt.NDArray[np.float32]:
     """The centroid of an item without one of its photos."""
     # Vectors have unit norm, so the squared length of their mean is 1 less the dispersion.
-    total = centroid * (photos * np.sqrt(max(0.0, 1.0 - dispersion)))
+    total = row.vector() * (row.photos * np.sqrt(max(0.0, 1.0 - row.dispersion)))
     without: npt.NDArray[np.float32] = unit(total - vector).astype(np.float32)
     return without
 

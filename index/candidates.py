@@ -74,6 +74,11 @@ def check_candidates(candidates: Candidates) -> dict[str, int]:
         raise CandidateError(f"expected a list of item ids, found the text '{candidates}'")
     if isinstance(candidates, Mapping):
         checked = {same_form(item_id): quantity for item_id, quantity in candidates.items()}
+        for item_id, quantity in checked.items():
+            if not isinstance(quantity, Integral) or quantity < 1:
+                raise CandidateError(
+                    f"expected a quantity of 1 or more of '{item_id}', got {quantity}"
+                )
     else:
         checked = {}
         for item_id in map(same_form, candidates):
@@ -83,9 +88,6 @@ def check_candidates(candidates: Candidates) -> dict[str, int]:
                     "id to quantity"
                 )
             checked[item_id] = 1
-    for item_id, quantity in checked.items():
-        if not isinstance(quantity, Integral) or quantity < 1:
-            raise CandidateError(f"expected a quantity of 1 or more of '{item_id}', got {quantity}")
     if not checked:
         raise CandidateError("expected at least one candidate, got none")
     return checked

@@ -137,6 +137,44 @@ class Matcher:
         unit = _unit_rows(vectors, self.store.info.dim)
         return session.extend_vectors(unit, names, objects)
 
+    def nearest(
+        self, vectors: Floats, candidates: Iterable[str], count: int = 10
+    ) -> tuple[list[list[str]], Floats]:
+        """The candidates whose centroids are nearest to each vector: scores alone.
+
+        What a vector database would answer: no assignment, no confidence, no "none of these".
+
+        Args:
+            vectors: float (photos, dim); scaled to unit norm here.
+            candidates: item ids.
+            count: how many to find; fewer are found where there are fewer candidates.
+
+        Returns:
+            For each vector the ids, nearest first, and their scores, float32 (photos, found):
+            cosines in the score space of the index.
+
+        Raises:
+            CandidateError: there is no candidate, or the index does not have one.
+            IndexFileError: a row or the score space of the index is damaged.
+            ValueError: the vectors are not (photos, dim), finite and other than zero, or the count
+                is below 1.
+        """
+        if count < 1:
+            raise ValueError(f"expected a count of 1 or more, got {count}")
+        ids = list(check_candidates(candidates))
+        unit = self._project(_unit_rows(vectors, self.store.info.dim))
+        scores = unit @ self._centroids(ids).T
+        found = min(count, len(ids))
+        if found < len(ids):
+            columns = np.argpartition(scores, -found, axis=1)[:, -found:]
+        else:
+            columns = np.tile(np.arange(len(ids)), (len(scores), 1))
+        best = np.take_along_axis(scores, columns, axis=1)
+        order = np.argsort(-best, axis=1, kind="stable")
+        columns = np.take_along_axis(columns, order, axis=1)
+        nearest = [[ids[column] for column in row] for row in columns.tolist()]
+        return nearest, np.take_along_axis(best, order, axis=1)
+
     def session(
         self, candidates: Candidates, *, unknown: float | None = None, max_error: float = MAX_ERROR
     ) -> Session:
@@ -158,12 +196,10 @@ class Matcher:
 
     def _session(self, candidates: Candidates, rules: Rules) -> Session:
         checked = check_candidates(candidates)
-        centroids, unknown = self.store.centroids(checked)
-        if unknown:
-            raise unknown_ids_error(unknown, self.store)
+        centroids = self._centroids(checked)
         pieces = np.array([min(count, _MOST_PIECES) for count in checked.values()], np.int64)
         others = self._background.without(checked)
-        known = CandidateSet(tuple(checked), pieces, self._project(centroids), others)
+        known = CandidateSet(tuple(checked), pieces, centroids, others)
         return Session(
             known,
             self._calibration,
@@ -171,6 +207,13 @@ class Matcher:
             self._project,
             rules,
         )
+
+    def _centroids(self, ids: Iterable[str]) -> Floats:
+        """Of candidates, in the score space of the index."""
+        centroids, unknown = self.store.centroids(ids)
+        if unknown:
+            raise unknown_ids_error(unknown, self.store)
+        return self._project(centroids)
 
     @cached_property
     def _space(self) -> ScoreSpace | None:

@@ -72,9 +72,8 @@ def _calibrate(
     jobs: int | None,
     on_progress: Callable[[int, int], None],
 ) -> CalibrationReport:
-    known = {
-        item: found for item, found in photos.items.items() if store.statistics(item) is not None
-    }
+    indexed = store.statistics(photos.items)
+    known = {item: found for item, found in photos.items.items() if item in indexed}
     items = [item for item, found in known.items() for _ in found]
     results = embedder.embed((path for found in known.values() for path in found), jobs)
     vectors, owners, bad = [], [], []

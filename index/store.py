@@ -6,12 +6,10 @@ depend on how many items there are. Each row has a checksum, which SQLite does n
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
-import struct
-import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +24,7 @@ from index.database import (
     read_info,
     sqlite_errors,
 )
+from index.rows import Item, Row, row_checksum
 
 Vectors = npt.NDArray[np.float32]
 
@@ -46,26 +45,11 @@ CREATE TABLE spreads (item_id TEXT PRIMARY KEY, content BLOB NOT NULL);
 CREATE INDEX unreadable_item ON unreadable (item_id);
 """
 
-
-@dataclass(frozen=True)
-class Item:
-    """A row of the index.
-
-    Attributes:
-        item_id: its id.
-        centroid: float32 (dim,) of unit norm, the direction of the mean of its photos' vectors.
-        photos: how many photos went into it.
-        dispersion: mean squared distance of its vectors to their mean; 0 if all are alike, below 1.
-        reference: path of one of its photos, to show.
-        signature: changes when its photo files do.
-    """
-
-    item_id: str
-    centroid: npt.NDArray[np.float32]
-    photos: int
-    dispersion: float
-    reference: str
-    signature: bytes
+# One statement for a list of any length: each of its own would cost four times as much.
+_FETCH = """
+SELECT items.id, centroid, photos, dispersion, checksum
+FROM json_each(?) AS wanted CROSS JOIN items ON items.id = wanted.value
+"""
 
 
 class Store:
@@ -179,26 +163,31 @@ class Store:
         Raises:
             IndexFileError: a row is damaged; names the item.
         """
-        vectors, unknown = [], []
-        for item_id in ids:
-            row = self.statistics(item_id)
-            if row is None:
-                unknown.append(item_id)
-            else:
-                vectors.append(row[0])
-        found = np.array(vectors, dtype=np.float32).reshape(-1, self.info.dim)
+        wanted = list(ids)
+        rows = self.statistics(wanted)
+        unknown = [item_id for item_id in wanted if item_id not in rows]
+        vectors = [rows[item_id].centroid for item_id in wanted if item_id in rows]
+        found = np.frombuffer(b"".join(vectors), dtype="<f4").reshape(-1, self.info.dim)
         return found, unknown
 
-    def statistics(self, item_id: str) -> tuple[npt.NDArray[np.float32], int, float] | None:
-        """Centroid (dim,), number of photos and dispersion of an item; None if there is none.
+    def statistics(self, ids: Iterable[str]) -> dict[str, Row]:
+        """The rows of some items by id, of those that the index has.
 
         Raises:
-            IndexFileError: the row is damaged; names the item.
+            IndexFileError: a row is damaged; names the item.
         """
-        query = "SELECT id, centroid, photos, dispersion, checksum FROM items WHERE id = ?"
+        wanted = list(ids)
         with sqlite_errors(self.path):
-            row = self._connection.execute(query, (item_id,)).fetchone()
-        return None if row is None else (self._checked_centroid(item_id, row), row[2], row[3])
+            rows = self._connection.execute(_FETCH, (json.dumps(wanted),)).fetchall()
+        found = {}
+        for row in map(Row._make, rows):
+            if not row.is_whole(self.info.dim):
+                raise IndexFileError(
+                    f"{self.path}: the row of item '{row.item_id}' is damaged (checksum): "
+                    "build the index again"
+                )
+            found[row.item_id] = row
+        return found
 
     def put(self, item: Item) -> None:
         """Add an item; call `commit` to keep it."""
@@ -208,7 +197,7 @@ class Store:
             self._connection.execute(
                 "INSERT INTO items (id, centroid, photos, dispersion, reference, signature, "
                 "checksum) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (*values, item.reference, item.signature, _checksum(*values)),
+                (*values, item.reference, item.signature, row_checksum(*values)),
             )
 
     def put_unreadable(self, item_id: str, photos: Iterable[PhotoError]) -> None:
@@ -281,25 +270,3 @@ class Store:
     def _one(self, query: str) -> int:
         with sqlite_errors(self.path):
             return int(self._connection.execute(query).fetchone()[0])
-
-    def _checked_centroid(
-        self, item_id: str, row: tuple[str, bytes, int, float, int]
-    ) -> npt.NDArray[np.float32]:
-        stored_id, centroid, photos, dispersion, checksum = row
-        try:
-            expected = _checksum(stored_id, centroid, photos, dispersion)
-            whole = expected == checksum and len(centroid) == 4 * self.info.dim
-        except (TypeError, AttributeError, struct.error):  # a damaged row can hold any type
-            whole = False
-        if not whole:
-            raise IndexFileError(
-                f"{self.path}: the row of item '{item_id}' is damaged (checksum): "
-                "build the index again"
-            )
-        return np.frombuffer(centroid, dtype="<f4")
-
-
-def _checksum(item_id: str, centroid: bytes, photos: int, dispersion: float) -> int:
-    return zlib.crc32(
-        struct.pack("<qd", photos, dispersion), zlib.crc32(centroid + item_id.encode())
-    )

@@ -19,8 +19,9 @@ import numpy.typing as npt
 
 from embedder.score_space import ScoreSpace, fit_score_space
 from index.parts import damaged_part, put_part, read_part
+from index.rows import Item
 from index.statistics import RunningItem
-from index.store import Item, Store
+from index.store import Store
 
 _SCORE_SPACE = "score_space"  # its name in the index
 

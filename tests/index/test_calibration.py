@@ -34,8 +34,10 @@ from index.calibration import (
     uncalibrated,
     write_calibration,
 )
+from index.database import IndexInfo
 from index.deciding import decide
-from index.store import IndexInfo, Item, Store
+from index.rows import Item
+from index.store import Store
 
 DIM = 4
 FITTED = Calibration(

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from embedder import CandidateError
 from index.candidates import check_candidates, read_candidates, unknown_ids_error
-from index.store import IndexInfo, Item, Store
+from index.database import IndexInfo
+from index.rows import Item
+from index.store import Store
 
 plain_ids = st.text(
     st.characters(blacklist_categories=["Cs", "Cc", "Zs", "Zl", "Zp"], blacklist_characters=",#"),

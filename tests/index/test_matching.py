@@ -6,7 +6,9 @@ from PIL import Image
 
 from embedder import CandidateError, Embedder, ModelError
 from index import Match, Matcher, build_index
-from index.store import IndexInfo, Item, Store
+from index.database import IndexInfo
+from index.rows import Item
+from index.store import Store
 
 DIM = 4
 TEMPERATURE = 0.2

@@ -8,7 +8,9 @@ import pytest
 from embedder import CandidateError
 from index import Match, Matcher, Views, build_index
 from index.calibration import Calibration, write_calibration
-from index.store import IndexInfo, Item, Store
+from index.database import IndexInfo
+from index.rows import Item
+from index.store import Store
 
 DIM = 4
 TEMPERATURE = 0.2

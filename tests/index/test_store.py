@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from embedder import IndexBusyError, IndexFileError, PhotoError
-from index.database import APPLICATION_ID, FORMAT_VERSION
-from index.store import IndexInfo, Item, Store
+from index.database import APPLICATION_ID, FORMAT_VERSION, IndexInfo
+from index.rows import Item
+from index.store import Store
 
 DIM = 5
 INFO = IndexInfo("f" * 64, DIM, 0.25, "some/catalogue", "2026-01-01T00:00:00+00:00")

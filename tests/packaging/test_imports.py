@@ -39,14 +39,47 @@ def test_matching_imports_no_training_library(tmp_path, random_model, random_emb
     assert not loaded & {"tensorflow", "keras", "safetensors", "scipy", "rich", "click", "cli"}
 
 
+COMMAND = """
+import sys
+from cli.main import main
+main(sys.argv[1:], standalone_mode=False)
+print(*sorted(sys.modules))
+"""
+
+
 def test_help_imports_nothing_heavy(tmp_path):
-    code = (
-        "import sys; from cli.main import main; main(['--help'], standalone_mode=False);"
-        "print(*sorted({name.split('.')[0] for name in sys.modules}))"
-    )
-    loaded = modules_after(code, cwd=tmp_path)
+    loaded = modules_after(COMMAND, "--help", cwd=tmp_path)
     assert "click" in loaded
-    assert not loaded & {"tensorflow", "keras", "numpy", "PIL", "ai_edge_litert", "rich", "scipy"}
+    tops = {name.split(".")[0] for name in loaded}
+    assert not tops & {"tensorflow", "keras", "numpy", "PIL", "ai_edge_litert", "rich", "scipy"}
+    assert "sqlite3" not in tops
+
+
+def test_the_match_command_loads_only_what_it_needs(
+    tmp_path, random_model, random_embedder, catalogue
+):
+    from index import build_index
+
+    build_index(catalogue, random_embedder, tmp_path / "items.index")
+    (tmp_path / "ids.txt").write_text("\n".join(catalogue.items))
+    photo = next(iter(catalogue.items.values()))[0]
+    options = ("--model", random_model, "--candidates", "ids.txt", photo)
+    loaded = modules_after(COMMAND, "match", *options, cwd=tmp_path)
+    ours = {name for name in loaded if name.split(".")[0] in PACKAGES}
+    assert ours == {
+        *("cli", "cli.main", "cli.match", "cli.output", "cli.photos_given"),
+        *("embedder", "embedder.catalogue", "embedder.errors", "embedder.inference"),
+        *("embedder.labelled_vectors", "embedder.locking", "embedder.model_files"),
+        *("embedder.parallel", "embedder.photos", "embedder.quiet", "embedder.score_space"),
+        "embedder.version",
+        *("index", "index.assignment", "index.calibration", "index.candidates"),
+        *("index.database", "index.deciding", "index.describing", "index.marginals"),
+        *("index.matching", "index.parts", "index.priors", "index.results", "index.rows"),
+        *("index.session", "index.statistics", "index.store", "index.views", "index.whitening"),
+    }
+    others = {name.split(".")[0] for name in loaded} - set(sys.stdlib_module_names) - set(PACKAGES)
+    others = {name for name in others if not name.startswith("_")}
+    assert others == {"ai_edge_litert", "click", "numpy", "PIL"}
 
 
 def test_modules_in_the_working_folder_do_not_shadow_ours(tmp_path, embed):
