@@ -28,7 +28,7 @@ SIZE = 160
 CLUSTERS, TRIES = 3, 20
 
 
-def frozen_features(paths: Sequence[Path], size: int, weights: Path) -> npt.NDArray[np.float32]:
+def frozen_features(paths: Sequence[str], size: int, weights: Path) -> npt.NDArray[np.float32]:
     """Unit-norm features (photos, 256) of MobileNet 0.25 as ImageNet left it."""
     network = keras.applications.MobileNet(
         alpha=0.25, include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg"
@@ -75,7 +75,7 @@ def main() -> None:
     counts = {"train": 0, "val": 0}
     for item, photos in catalogue.items.items():
         own = np.stack(list(islice(features, len(photos))))
-        for path, odd in zip(photos, odd_ones(own), strict=True):
+        for path, odd in zip(map(Path, photos), odd_ones(own), strict=True):
             part = "val" if odd else "train"
             folder = arguments.out / part / item
             folder.mkdir(parents=True, exist_ok=True)

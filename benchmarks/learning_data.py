@@ -93,9 +93,9 @@ def omniglot(arguments: argparse.Namespace) -> Data:
     whole = read_catalogue(arguments.data / "omniglot" / "images_background_small1")
     train, held = {}, {}
     for alphabet, drawings in whole.items.items():
-        characters: dict[str, tuple[Path, ...]] = {}
+        characters: dict[str, tuple[str, ...]] = {}
         for path in drawings:
-            name = f"{alphabet}/{path.parent.name}"
+            name = f"{alphabet}/{Path(path).parent.name}"
             characters[name] = (*characters.get(name, ()), path)
         (held if alphabet in HELD_ALPHABETS else train).update(characters)
     base = open_cache(Catalogue(whole.source, train), size, arguments.work / "omniglot")
@@ -137,7 +137,7 @@ def sample(arguments: argparse.Namespace) -> Data:
     return Data(options, cache, asked, judge, _among(cache))
 
 
-def _prepared(paths: Iterable[Path], size: int) -> Pixels:
+def _prepared(paths: Iterable[str], size: int) -> Pixels:
     return np.stack([prepare(path, size) for path in paths])
 
 

@@ -183,7 +183,7 @@ def read_photos(folder: Path) -> tuple[Catalogue, list[str]]:
         return catalogue, [item for item, found in catalogue.items.items() for _ in found]
     with (folder / "truth.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    photos = {row["photo"]: (folder / "photos" / row["photo"],) for row in rows}
+    photos = {row["photo"]: (str(folder / "photos" / row["photo"]),) for row in rows}
     return Catalogue(folder, photos), [row["item_id"] for row in rows]
 
 

@@ -119,7 +119,9 @@ def main() -> None:
     print(f"training and index: {(time.process_time() - before) / 60:.1f} min of CPU")
     with (sample / "truth.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    asked = Catalogue(sample, {row["photo"]: (sample / "photos" / row["photo"],) for row in rows})
+    asked = Catalogue(
+        sample, {row["photo"]: (str(sample / "photos" / row["photo"]),) for row in rows}
+    )
     with Matcher.open(work / "items.index") as matcher:
         measure(matcher, asked, [row["item_id"] for row in rows])
 

@@ -28,8 +28,9 @@ def build_index(
 ) -> None:
     """Embed the photos of CATALOGUE and write an index file with a centroid an item.
 
-    An index that is there is brought up to date: only items whose photo files have changed are
-    embedded. It is replaced in one step at the end. An interrupted build goes on where it was.
+    An index that is there is brought up to date: only photos that are new or changed are embedded.
+    It is replaced in one step at the end. An interrupted build goes on where it was. What each
+    photo gave is kept beside it in items.index.photos, which nothing but the next build needs.
 
     \b
     Examples:
@@ -52,5 +53,9 @@ def build_index(
             f"{len(report.empty)} item(s) without a readable photo left out: {listed(report.empty)}"
         )
     if report.removed:
-        say(f"{len(report.removed)} item(s) removed that the catalogue no longer has")
-    say(f"{index}: {report.items:,} items, {report.photos:,} photos ({report.embedded:,} read now)")
+        say(
+            f"{len(report.removed)} item(s) removed that the catalogue does not have: "
+            f"{listed(report.removed)}"
+        )
+    photos = f"{report.photos:,} photos ({report.embedded:,} embedded now)"
+    say(f"{index}: {report.items:,} items, {photos}")

@@ -13,7 +13,7 @@ import click
 from embedder.errors import EmbedError
 from embedder.version import __version__
 
-_COMMANDS = ("sample", "train", "build-index", "calibrate", "match")  # in the order of use
+_COMMANDS = ("sample", "train", "build-index", "add", "remove", "calibrate", "match")
 
 
 class _Group(click.Group):

@@ -48,6 +48,25 @@ def objects_in(paths: Sequence[Path], views: int | None) -> list[Path | Views]:
     return [Views(str(some[0]), some) for some in parts]
 
 
+def photos_of_item(paths: Sequence[Path]) -> list[str]:
+    """The photos of files and folders, all of one item.
+
+    Raises:
+        click.ClickException: there is none.
+    """
+    from embedder.catalogue import photos_below
+
+    photos: list[str] = []
+    for path in paths:
+        found = sorted(photos_below(str(path))) if path.is_dir() else [str(path)]
+        if not found:
+            raise click.ClickException(f"{path}: expected photos, found none")
+        photos += found
+    if not photos:
+        raise click.ClickException("expected photos or folders of photos of the item, found none")
+    return photos
+
+
 def _in_folder(folder: Path) -> list[Path | Views]:
     """The photos in a folder, and each folder in it as one object."""
     from embedder.photos import list_photos

@@ -7,6 +7,7 @@ import os
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
@@ -20,20 +21,35 @@ class Catalogue:
 
     Attributes:
         source: the folder or manifest it was read from.
-        items: item id to its photos; ids and photos in sorted order. An item may have no photo.
+        items: item id to the paths of its photos; ids and photos in sorted order. An item may have
+            no photo. Plain texts: a million `Path`s would take three times the memory.
     """
 
     source: Path
-    items: dict[str, tuple[Path, ...]]
+    items: dict[str, tuple[str, ...]]
 
     @property
     def photo_count(self) -> int:
         """Photos over all items."""
         return sum(map(len, self.items.values()))
 
-    def paths(self) -> Iterator[Path]:
+    def paths(self) -> Iterator[str]:
         """All photos, item by item."""
         return chain.from_iterable(self.items.values())
+
+    def within(self, photo: str) -> str:
+        """A photo's path within the catalogue: the same wherever the catalogue is moved to."""
+        if photo.startswith(self._root):
+            return photo[len(self._root) :]
+        try:
+            return os.path.relpath(photo, self._root)
+        except ValueError:  # on another drive
+            return photo
+
+    @cached_property
+    def _root(self) -> str:
+        manifest = self.source.suffix.lower() == ".csv"
+        return os.path.join(self.source.parent if manifest else self.source, "")  # noqa: PTH118
 
 
 def read_catalogue(source: str | os.PathLike[str]) -> Catalogue:
@@ -64,35 +80,49 @@ def same_form(item_id: str) -> str:
     return unicodedata.normalize("NFC", item_id)
 
 
-def _checked_ids(source: Path, items: dict[str, list[Path]]) -> dict[str, tuple[Path, ...]]:
-    checked: dict[str, tuple[Path, ...]] = {}
+def checked_id(name: str, where: str) -> str:
+    """An item's id in its composed form.
+
+    Args:
+        name: the id as it was given.
+        where: what an error names.
+
+    Raises:
+        CatalogueError: a list of candidates could not hold it.
+    """
+    item = same_form(name)
+    odd = any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in item)
+    if odd or not item or item != item.strip() or item.startswith("#"):
+        raise CatalogueError(
+            f"{where}: expected an item id that a list can hold, found {name!r}: rename it "
+            "(one line of text, no '#' in front, no space around it)"
+        )
+    return item
+
+
+def _checked_ids(source: Path, items: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
+    checked: dict[str, tuple[str, ...]] = {}
     for name in sorted(items):
-        item = same_form(name)
-        odd = any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in item)
-        if odd or item != item.strip() or item.startswith("#"):
-            raise CatalogueError(
-                f"{source}: expected an item id that a list can hold, found {name!r}: rename it "
-                "(one line of text, no '#' in front, no space around it)"
-            )
+        item = checked_id(name, str(source))
         if item in checked:
             raise CatalogueError(f"{source}: two items are called '{item}', in two Unicode forms")
         checked[item] = tuple(sorted(items[name]))
     return dict(sorted(checked.items()))
 
 
-def photo_state(photo: Path) -> str:
-    """A text that changes when a photo file does: its size and time of change."""
+def photo_state(photo: str) -> tuple[int, int] | None:
+    """What changes when a photo file does: its size, and time of change in ns; None without one."""
     try:
-        status = photo.stat()
+        status = os.stat(photo)  # noqa: PTH116 (a million of them)
     except OSError:
-        return "unreadable"
-    return f"{status.st_size} {status.st_mtime_ns}"
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
-def _read_folder(root: Path) -> dict[str, list[Path]]:
+def _read_folder(root: Path) -> dict[str, list[str]]:
     try:
         folders = [e for e in os.scandir(root) if e.is_dir() and not e.name.startswith(".")]
-        items = {folder.name: _photos_below(folder.path) for folder in folders}
+        items = {folder.name: photos_below(folder.path) for folder in folders}
     except OSError as error:
         raise CatalogueError(f"{error.filename}: cannot be read: {error.strerror}") from error
     if not items:
@@ -104,16 +134,17 @@ def _read_folder(root: Path) -> dict[str, list[Path]]:
     return items
 
 
-def _photos_below(folder: str) -> list[Path]:
-    photos: list[Path] = []
+def photos_below(folder: str) -> list[str]:
+    """The paths of the photos in a folder and the folders in it, in no order; no hidden ones."""
+    photos: list[str] = []
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
             if entry.is_dir(follow_symlinks=False):
-                photos += _photos_below(entry.path)
+                photos += photos_below(entry.path)
             elif _is_photo(entry.name):
-                photos.append(Path(entry.path))
+                photos.append(entry.path)
     return photos
 
 
@@ -121,8 +152,8 @@ def _is_photo(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES  # noqa: PTH122 (a million names)
 
 
-def _read_manifest(manifest: Path) -> dict[str, list[Path]]:
-    items: dict[str, list[Path]] = {}
+def _read_manifest(manifest: Path) -> dict[str, list[str]]:
+    items: dict[str, list[str]] = {}
     try:
         with manifest.open(encoding="utf-8-sig", newline="") as lines:
             rows = csv.reader(lines)
@@ -136,7 +167,7 @@ def _read_manifest(manifest: Path) -> dict[str, list[Path]]:
                 if len(row) < 2 or not row[0].strip() or not row[1].strip():
                     where = f"{manifest}:{rows.line_num}"
                     raise CatalogueError(f"{where}: expected 'item_id,path', found {row}")
-                items.setdefault(row[0].strip(), []).append(manifest.parent / row[1].strip())
+                items.setdefault(row[0].strip(), []).append(str(manifest.parent / row[1].strip()))
     except csv.Error as error:
         raise CatalogueError(f"{manifest}:{rows.line_num}: not valid CSV: {error}") from error
     except (OSError, UnicodeDecodeError) as error:

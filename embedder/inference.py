@@ -84,7 +84,24 @@ class Embedder:
             for each photo a float32 vector (dim,) of unit norm, or the `PhotoError` that says why
             it cannot be read. A bad photo does not end the stream.
         """
-        return ordered_map(self._embed_numbered, enumerate(photos), jobs or default_jobs())
+        return ordered_map(
+            lambda numbered: self.embed_one(numbered[1], photo_name(numbered[1], numbered[0])),
+            enumerate(photos),
+            jobs or default_jobs(),
+        )
+
+    def embed_one(self, photo: Photo, name: str | None = None) -> Vector | PhotoError:
+        """Embed one photo, on this thread; as `embed` does.
+
+        Args:
+            photo: in any of the forms of `Photo`.
+            name: what an error calls it, if it has no path.
+        """
+        try:
+            pixels = prepare(photo, self.info.architecture.size, name)
+        except PhotoError as error:
+            return error
+        return self.embed_pixels(pixels)
 
     def embed_pixels(self, pixels: Pixels) -> Vector:
         """Embed one prepared photo: uint8 (size, size, 3) -> float32 (dim,) of unit norm."""
@@ -97,14 +114,6 @@ class Embedder:
             self._idle.put(interpreter)
         vector: Vector = output[0]
         return vector
-
-    def _embed_numbered(self, numbered: tuple[int, Photo]) -> Vector | PhotoError:
-        position, photo = numbered
-        try:
-            pixels = prepare(photo, self.info.architecture.size, photo_name(photo, position))
-        except PhotoError as error:
-            return error
-        return self.embed_pixels(pixels)
 
     def _borrow(self) -> Interpreter:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,7 +100,7 @@ def cache_key(catalogue: Catalogue, size: int, masks: bool = False) -> str:
     digest = hashlib.sha256(f"{size} {masks}\n".encode())
     for item, photos in catalogue.items.items():
         for path in photos:
-            digest.update(f"{item!r} {os.fspath(path)!r} {photo_state(path)}\n".encode())
+            digest.update(f"{item!r} {path!r} {photo_state(path)}\n".encode())
     return digest.hexdigest()
 
 
@@ -132,7 +131,7 @@ def _decode(
     on_decoded: Callable[[int, int], None],
     masks: bool,
 ) -> dict[str, list[Any]]:
-    def decode(path: Path) -> tuple[Pixels, Mask | None] | PhotoError:
+    def decode(path: str) -> tuple[Pixels, Mask | None] | PhotoError:
         try:
             return prepare_masked(path, size) if masks else (prepare(path, size), None)
         except PhotoError as error:

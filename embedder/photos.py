@@ -30,6 +30,7 @@ PHOTO_SUFFIXES = frozenset(
 # A photo of 100 megapixels takes 300 MB as RGB. JPEGs count at the size they are decoded at, which
 # is less; above Image.MAX_IMAGE_PIXELS * 2, or 179 megapixels, Pillow refuses any photo.
 MAX_DECODED_PIXELS = 100_000_000
+MAX_FILE_BYTES = 500_000_000  # they are read as a whole
 
 # The mean colour of ImageNet: what the padding of a photo that is not square, and what lies
 # behind transparent pixels, should not stand out from.
@@ -76,14 +77,18 @@ def opened(photo: Photo, size: int, name: str | None = None) -> Iterator[Image.I
     Raises:
         PhotoError: it cannot be read, or what was done with it raised something.
     """
-    label = name or photo_name(photo)
-    try:
-        with _open(photo) as image:
-            yield _upright(image, size)
-    except PhotoError as error:
-        raise PhotoError(label, error.reason) from None
-    except Exception as error:  # image decoders raise whatever they like on damaged files
-        raise PhotoError(label, _reason(error)) from error
+    with _photo_errors(name or photo_name(photo)), _open(photo) as image:
+        yield _upright(image, size)
+
+
+def read_photo(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a photo file, for those who need them besides the photo.
+
+    Raises:
+        PhotoError: it cannot be read, or has more than `MAX_FILE_BYTES`.
+    """
+    with _photo_errors(photo_name(path)):
+        return _content(path)
 
 
 def flat(image: Image.Image) -> Image.Image:
@@ -122,6 +127,16 @@ def list_photos(folder: Path) -> list[Path]:
     )
 
 
+@contextmanager
+def _photo_errors(label: str) -> Iterator[None]:
+    try:
+        yield
+    except PhotoError as error:
+        raise PhotoError(label, error.reason) from None
+    except Exception as error:  # image decoders raise whatever they like on damaged files
+        raise PhotoError(label, _reason(error)) from error
+
+
 def _open(photo: Photo) -> Image.Image:
     if isinstance(photo, Image.Image):
         return photo.copy()
@@ -132,10 +147,17 @@ def _open(photo: Photo) -> Image.Image:
             found = f"{photo.dtype} {photo.shape}"
             raise PhotoError("", f"expected a uint8 array (height, width, 3), found {found}")
         return Image.fromarray(photo)
+    return Image.open(io.BytesIO(_content(photo)))
+
+
+def _content(photo: str | os.PathLike[str]) -> bytes:
     path = Path(photo)
     if path.exists() and not path.is_file():
         raise PhotoError("", "expected a photo, found a folder or a special file")
-    return Image.open(path)
+    with path.open("rb") as file:
+        if (found := os.fstat(file.fileno()).st_size) > MAX_FILE_BYTES:
+            raise PhotoError("", f"expected at most {MAX_FILE_BYTES:,} bytes, found {found:,}")
+        return file.read(MAX_FILE_BYTES)
 
 
 def _upright(image: Image.Image, size: int) -> Image.Image:

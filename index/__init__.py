@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from index.building import BuildReport, build_index
     from index.candidates import read_candidates
+    from index.editing import AddReport, add_item, remove_items
     from index.matching import Matcher
     from index.recalibrating import CalibrationReport, calibrate_index
     from index.results import Alternative, Match, Matches
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from index.views import Views
 
 __all__ = [
+    "AddReport",
     "Alternative",
     "BuildReport",
     "CalibrationReport",
@@ -25,12 +27,15 @@ __all__ = [
     "Matches",
     "Session",
     "Views",
+    "add_item",
     "build_index",
     "calibrate_index",
     "read_candidates",
+    "remove_items",
 ]
 
 _MODULE_OF = {
+    "AddReport": "index.editing",
     "Alternative": "index.results",
     "BuildReport": "index.building",
     "CalibrationReport": "index.recalibrating",
@@ -39,9 +44,11 @@ _MODULE_OF = {
     "Matches": "index.results",
     "Session": "index.session",
     "Views": "index.views",
+    "add_item": "index.editing",
     "build_index": "index.building",
     "calibrate_index": "index.recalibrating",
     "read_candidates": "index.candidates",
+    "remove_items": "index.editing",
 }
 
 

@@ -1,35 +1,37 @@
 """From a catalogue to an index file.
 
 The new index grows beside the old one and takes its place in one step at the end, so readers see
-the old index or the new one, whole. What an interrupted build has done is kept and gone on from.
+the old index or the new one, whole. What photos gave is kept (`index.kept_photos`), so that an
+interrupted build goes on where it was.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
-from embedder.catalogue import Catalogue, photo_state
+from embedder.catalogue import Catalogue
 from embedder.errors import CatalogueError, IndexFileError, PhotoError
-from embedder.inference import Embedder, Vector
+from embedder.inference import Embedder
 from embedder.photos import photo_name
 from index import whitening
 from index.calibrating import background, calibrate
 from index.calibration import Calibration, read_calibration, write_calibration
+from index.changes import copy_or_new, remove_changed, signatures_of
 from index.database import IndexInfo, is_damaged_index, only_writer
+from index.embedding import Embedded, embed_photos
+from index.kept_photos import KeptPhotos
 from index.rows import Item
 from index.statistics import RunningItem
 from index.store import Store
 
 _SECONDS_BETWEEN_COMMITS = 2.0
-
-Photos = tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,10 @@ class BuildReport:
     Attributes:
         items: in the index.
         photos: in the index.
-        embedded: photos read by this run; the others had not changed since an earlier one.
+        embedded: photos that this run embedded; the others were known from before.
         unreadable: photos that could not be read, of all items, and why.
         empty: items left out because no photo of theirs could be read.
-        removed: items that an earlier index had and the catalogue has not.
+        removed: items that an earlier index had and this one has not.
     """
 
     items: int
@@ -62,11 +64,10 @@ def build_index(
     jobs: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> BuildReport:
-    """Build an index, or bring one up to date: only items whose photo files changed are embedded.
+    """Build an index, or bring one up to date: only photos that are new or changed are embedded.
 
     With a model that asks for it, scores are whitened (`embedder.score_space`) where there are
-    photos enough. For that a few items that take the place of removed ones in a sample may be
-    embedded again.
+    photos enough. Items that `index.editing.add_item` added stay, unless the catalogue has them.
 
     Args:
         catalogue: items and photos.
@@ -96,27 +97,34 @@ def _build(
     on_progress: Callable[[int, int], None],
 ) -> BuildReport:
     unfinished = path.with_name(path.name + ".building")
-    signatures = {item: _signature(catalogue, photos) for item, photos in catalogue.items.items()}
-    with _open_unfinished(path, unfinished, catalogue, embedder) as store:
+    signatures = signatures_of(catalogue)
+    source = photo_name(catalogue.source.absolute())
+    dim, fingerprint = embedder.info.architecture.dim, embedder.info.fingerprint
+    info = IndexInfo(fingerprint, dim, embedder.info.temperature, source)
+    store, lost = copy_or_new(path, unfinished, info)
+    with store, KeptPhotos.open(path.with_name(path.name + ".photos"), fingerprint, dim) as kept:
         sample = frozenset[str]()
         if embedder.info.whitened_temperature is not None:
             sample = whitening.sample(catalogue.items)
-        removed, changed = _plan(store, catalogue, signatures, sample)
-        paths = (photo for photos in changed.values() for photo in photos)
-        results = embedder.embed(paths, jobs)
-        _embed_items(store, catalogue, changed, signatures, sample, results, on_progress)
+        gone, changed = remove_changed(store, signatures, sample)
+        kept.remove_items(gone)
+        photos = _Progress(sum(len(catalogue.items[item]) for item in changed), on_progress, kept)
+        found = embed_photos(catalogue, changed, kept, embedder, jobs)
+        for item, given in groupby(map(photos.count, found), attrgetter("item_id")):
+            _put_item(store, catalogue, item, given, signatures[item], item in sample)
+        kept.commit()
         empty = tuple(sorted(catalogue.items.keys() - store.signatures().keys()))
         _refuse_empty(empty, skip_empty)
+        if not len(store):
+            raise CatalogueError(f"{catalogue.source}: no item has a readable photo")
         report = BuildReport(
             len(store),
             store.photo_count(),
-            sum(map(len, changed.values())),
+            photos.embedded,
             store.unreadable(),
             empty,
-            removed,
+            tuple(sorted({*gone, *lost} - signatures.keys())),
         )
-        if report.items == 0:
-            raise CatalogueError(f"{catalogue.source}: no item has a readable photo")
         _finish(store, embedder, path)
     with unfinished.open("r+b") as file:
         os.fsync(file.fileno())
@@ -146,91 +154,49 @@ def _refuse_empty(items: list[str] | tuple[str, ...], skip_empty: bool) -> None:
         )
 
 
-def _open_unfinished(
-    path: Path, unfinished: Path, catalogue: Catalogue, embedder: Embedder
-) -> Store:
-    """The index to write into: an interrupted build, or else a copy of the old one, or a new one.
+class _Progress:
+    """Counts photos as they come, tells of them, and keeps them every other second."""
 
-    An old or interrupted index that is of another model, or damaged, has nothing worth keeping.
-    """
-    fingerprint = embedder.info.fingerprint
-    source = photo_name(catalogue.source.absolute())
-    info = IndexInfo(fingerprint, embedder.info.architecture.dim, embedder.info.temperature, source)
-    if not unfinished.exists() and path.exists():
-        partial = unfinished.with_name(unfinished.name + ".copy")
-        shutil.copyfile(path, partial)
-        partial.replace(unfinished)
-    store = _resume(unfinished, info)
-    if store is None:
-        unfinished.unlink(missing_ok=True)
-        # A journal would be played back into whatever has the name it was made for.
-        unfinished.with_name(unfinished.name + "-journal").unlink(missing_ok=True)
-        store = Store.create(unfinished, info)
-    return store
+    def __init__(
+        self, total: int, on_progress: Callable[[int, int], None], kept: KeptPhotos
+    ) -> None:
+        self.embedded = 0
+        self._done, self._total, self._tell = 0, total, on_progress
+        self._kept, self._last = kept, time.monotonic()
+
+    def count(self, photo: Embedded) -> Embedded:
+        self._done += 1
+        self.embedded += photo.new
+        self._tell(self._done, self._total)
+        if time.monotonic() - self._last > _SECONDS_BETWEEN_COMMITS:
+            self._kept.commit()
+            self._last = time.monotonic()
+        return photo
 
 
-def _resume(unfinished: Path, info: IndexInfo) -> Store | None:
-    try:
-        store = Store.open(unfinished, writable=True)
-    except IndexFileError:
-        return None
-    if store.info.fingerprint == info.fingerprint:
-        store.write_info(info)
-        return store
-    store.close()
-    return None
-
-
-def _plan(
-    store: Store, catalogue: Catalogue, signatures: dict[str, bytes], sample: frozenset[str]
-) -> tuple[tuple[str, ...], dict[str, Photos]]:
-    """Removes what is gone from the store; returns what that was, and the items to embed."""
-    before = store.signatures()
-    spreads = {item for item, _ in whitening.whole_spreads(store)}
-    changed = {
-        item: photos
-        for item, photos in catalogue.items.items()
-        if before.get(item) != signatures[item] or (item in sample and item not in spreads)
-    }
-    removed = tuple(sorted(before.keys() - catalogue.items.keys()))
-    store.remove_spreads(spreads - sample)
-    store.remove([*removed, *changed])
-    return removed, changed
-
-
-def _embed_items(
+def _put_item(
     store: Store,
     catalogue: Catalogue,
-    changed: dict[str, Photos],
-    signatures: dict[str, bytes],
-    sample: frozenset[str],
-    results: Iterator[Vector | PhotoError],
-    on_progress: Callable[[int, int], None],
+    item: str,
+    photos: Iterable[Embedded],
+    signature: bytes,
+    sampled: bool,
 ) -> None:
-    """Take the embeddings of the photos of `changed`, in that order, and keep item by item."""
-    total, done = sum(map(len, changed.values())), 0
-    last_commit = time.monotonic()
-    for item, photos in changed.items():
-        running, bad, reference = RunningItem(store.info.dim), [], ""
-        for photo, result in zip(photos, results, strict=False):
-            if isinstance(result, PhotoError):
-                bad.append(result)
-            else:
-                running.add(result)
-                reference = reference or _shown(catalogue, photo)
-            done += 1
-            on_progress(done, total)
-        if running.count:
-            centroid, dispersion = running.centroid(), running.dispersion()
-            row = Item(item, centroid, running.count, dispersion, reference, signatures[item])
-            store.put(row)
-            if item in sample:
-                whitening.put_spread(store, row, running)
-        store.put_unreadable(item, bad)
-        if time.monotonic() - last_commit > _SECONDS_BETWEEN_COMMITS:
-            store.commit()
-            last_commit = time.monotonic()
-    store.commit()
+    """Put an item into the store, unless none of its photos can be read."""
+    running, bad, reference = RunningItem(store.info.dim), [], ""
+    for photo in photos:
+        if isinstance(photo.result, PhotoError):
+            bad.append(photo.result)
+        else:
+            running.add(photo.result)
+            reference = reference or photo_name(catalogue.within(photo.photo))
+    if running.count:
+        centroid, dispersion = running.centroid(), running.dispersion()
+        row = Item(item, centroid, running.count, dispersion, reference, signature)
+        store.put(row)
+        if sampled:
+            whitening.put_spread(store, row, running)
+    store.put_unreadable(item, bad)
 
 
 def _finish(store: Store, embedder: Embedder, path: Path) -> None:
@@ -262,19 +228,3 @@ def _given_calibration(path: Path, info: IndexInfo) -> Calibration | None:
         return None
     usable = found is not None and found.given and same == (info.fingerprint, info.whitened)
     return found if usable else None
-
-
-def _signature(catalogue: Catalogue, photos: Photos) -> bytes:
-    digest = hashlib.blake2b(digest_size=16)
-    for photo in photos:
-        digest.update(f"{_shown(catalogue, photo)!r} {photo_state(photo)}\n".encode())
-    return digest.digest()
-
-
-def _shown(catalogue: Catalogue, photo: Path) -> str:
-    """A photo's path within its catalogue: the same wherever the catalogue is moved to."""
-    root = catalogue.source.parent if catalogue.source.suffix == ".csv" else catalogue.source
-    try:
-        return photo_name(os.path.relpath(photo, root))
-    except ValueError:  # on another drive
-        return photo_name(photo)

@@ -123,6 +123,10 @@ class Store:
         """Photos over all items."""
         return self._one("SELECT coalesce(sum(photos), 0) FROM items")
 
+    def has(self, item_id: str) -> bool:
+        """Whether there is an item of that id."""
+        return self._one("SELECT EXISTS (SELECT 1 FROM items WHERE id = ?)", item_id) == 1
+
     def ids(self) -> Iterator[str]:
         """All item ids, sorted."""
         with sqlite_errors(self.path):
@@ -267,6 +271,6 @@ class Store:
         with sqlite_errors(self.path):
             self._connection.commit()
 
-    def _one(self, query: str) -> int:
+    def _one(self, query: str, *values: str) -> int:
         with sqlite_errors(self.path):
-            return int(self._connection.execute(query).fetchone()[0])
+            return int(self._connection.execute(query, values).fetchone()[0])

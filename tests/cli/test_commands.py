@@ -32,7 +32,7 @@ def matching(embed, tmp_path, trained_model, sample):
     shutil.copytree(trained_model, tmp_path / "items.model")
     built = embed("build-index", sample / "catalogue")
     assert built.returncode == 0, built.stderr
-    assert "items.index: 12 items, 144 photos (144 read now)" in built.stderr
+    assert "items.index: 12 items, 144 photos (144 embedded now)" in built.stderr
     assert built.stdout == ""
 
     def run(*arguments, **options):
@@ -178,7 +178,7 @@ def test_build_index_lists_what_it_could_not_read(embed, tmp_path, trained_model
     assert done.returncode == 0
     assert "1 photo(s) could not be read and are left out:" in done.stderr
     assert "catalogue/sku-000001/bad.png: " in done.stderr
-    assert "12 items, 144 photos (145 read now)" in done.stderr
+    assert "12 items, 144 photos (144 embedded now)" in done.stderr
 
 
 def test_replace_never_deletes_what_is_no_model(embed, sample, tmp_path):

@@ -2,6 +2,7 @@ import hashlib
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from embedder.photos import prepare
 
 @pytest.fixture
 def photos(catalogue):
-    return [path for paths in catalogue.items.values() for path in paths][:40]
+    return [Path(path) for path in catalogue.paths()][:40]
 
 
 def test_embeddings_are_unit_norm_float32_of_the_right_size(random_embedder, photos):

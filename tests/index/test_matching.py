@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,7 +136,7 @@ def index(tmp_path_factory, catalogue, random_model):
 
 @pytest.fixture
 def photos(catalogue):
-    return [paths[0] for paths in catalogue.items.values()][:5]
+    return [Path(paths[0]) for paths in catalogue.items.values()][:5]
 
 
 def test_every_kind_of_photo_gives_the_same_match(index, random_model, catalogue, photos):

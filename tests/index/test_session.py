@@ -1,6 +1,7 @@
 """Tests of photos that come one by one, and of several photos of one object."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def of_photos(index, random_embedder):
 
 @pytest.fixture
 def photos(catalogue):
-    return [paths[0] for paths in catalogue.items.values()][:6]
+    return [Path(paths[0]) for paths in catalogue.items.values()][:6]
 
 
 @pytest.fixture

@@ -1,0 +1,49 @@
+"""`embed add`: one more item, without building the index again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cli.output import index_option, jobs_option, list_unreadable, model_option, say
+
+
+@click.command()
+@click.argument("item_id", metavar="ID")
+@click.argument("photos", metavar="PHOTOS...", nargs=-1, type=click.Path(path_type=Path))
+@index_option
+@model_option
+@click.option("--replace", is_flag=True, help="Replace the item if the index has it.")
+@jobs_option
+def add(
+    item_id: str,
+    photos: tuple[Path, ...],
+    index: Path,
+    model: Path,
+    replace: bool,
+    jobs: int | None,
+) -> None:
+    """Add the item ID with its PHOTOS to the index, in place and at once.
+
+    PHOTOS are files and folders of photos, folders below them included. The item stays when the
+    index is built again, unless the catalogue has one of that id.
+
+    \b
+    Examples:
+      embed add sku-9 new/*.jpg
+      embed add sku-9 new/ --replace
+    """
+    from cli.photos_given import photos_of_item
+    from embedder import Embedder
+    from embedder.quiet import native_output_silenced
+    from index import add_item
+
+    found = photos_of_item(photos)
+    embedder = Embedder.open(model)
+    with native_output_silenced():
+        embedder.warm_up()
+    report = add_item(index, embedder, item_id, found, replace=replace, jobs=jobs)
+    list_unreadable(report.unreadable, "are left out")
+    done = "replaced" if report.replaced else "added"
+    say(f"{index}: {item_id} {done}, {report.photos} photo(s)")

@@ -1,0 +1,28 @@
+"""`embed remove`: items that are no longer there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cli.output import index_option, say
+
+
+@click.command()
+@click.argument("ids", metavar="IDS...", nargs=-1, required=True)
+@index_option
+def remove(ids: tuple[str, ...], index: Path) -> None:
+    """Remove the items IDS from the index: all of them, or none if one is unknown.
+
+    Items of the catalogue come back when the index is built again: remove their folders too.
+
+    \b
+    Examples:
+      embed remove sku-9
+      embed remove sku-7 sku-8 --index parts.index
+    """
+    from index import remove_items
+
+    remove_items(index, ids)
+    say(f"{index}: {len(set(ids))} item(s) removed")

@@ -1,0 +1,88 @@
+"""What an update of an index starts from, and which items of the catalogue it has to look at."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from pathlib import Path
+
+from embedder.catalogue import Catalogue
+from embedder.errors import IndexFileError
+from index import whitening
+from index.database import IndexInfo
+from index.embedding import settled_state
+from index.store import Store
+
+ADDED_BY_HAND = b""  # the signature of an item that no catalogue speaks for
+
+
+def signatures_of(catalogue: Catalogue) -> dict[str, bytes]:
+    """Of each item, what changes when its photo files do: 16 bytes."""
+    now = time.time_ns()
+    found = {}
+    for item, photos in catalogue.items.items():
+        states = [(catalogue.within(photo), settled_state(photo, now)) for photo in photos]
+        found[item] = hashlib.blake2b(repr(states).encode(), digest_size=16).digest()
+    return found
+
+
+def copy_or_new(path: Path, unfinished: Path, info: IndexInfo) -> tuple[Store, set[str]]:
+    """The index to write into: a copy of the one at `path`, or a new one.
+
+    An old index that is of another model, or damaged, has nothing worth keeping.
+
+    Returns:
+        It, and the items that were added by hand to the index of another model: they are lost.
+
+    Raises:
+        IndexFileError: it cannot be written.
+    """
+    # A journal would be played back into whatever has the name it was made for.
+    for name in (unfinished.name, f"{unfinished.name}-journal"):
+        unfinished.with_name(name).unlink(missing_ok=True)
+    lost = set()
+    if path.exists():
+        shutil.copyfile(path, unfinished)
+        try:
+            store = Store.open(unfinished, writable=True)
+        except IndexFileError:
+            pass
+        else:
+            if store.info.fingerprint == info.fingerprint:
+                store.write_info(info)
+                return store, set()
+            lost = {item for item, sign in store.signatures().items() if sign == ADDED_BY_HAND}
+            store.close()
+        unfinished.unlink()
+    return Store.create(unfinished, info), lost
+
+
+def remove_changed(
+    store: Store, signatures: dict[str, bytes], sample: frozenset[str]
+) -> tuple[list[str], list[str]]:
+    """Take out of a store what is gone from a catalogue, and what has changed in it.
+
+    Args:
+        store: to take it out of.
+        signatures: of the items of the catalogue.
+        sample: the items whose spread is needed.
+
+    Returns:
+        The ids of the items that are gone, and of those to put in anew.
+    """
+    before = store.signatures()
+    spreads = {item for item, _ in whitening.whole_spreads(store)}
+    changed = [
+        item
+        for item, signature in signatures.items()
+        if before.get(item) != signature or (item in sample and item not in spreads)
+    ]
+    gone = [
+        item
+        for item, signature in before.items()
+        if item not in signatures and signature != ADDED_BY_HAND
+    ]
+    store.remove_spreads(spreads - sample)
+    store.remove([*gone, *changed])
+    return gone, changed

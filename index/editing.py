@@ -1,0 +1,109 @@
+"""Adding and removing single items, in place: what that costs does not grow with the index."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedder.catalogue import checked_id, same_form
+from embedder.errors import CatalogueError, PhotoError
+from embedder.inference import Embedder
+from embedder.photos import Photo, photo_name
+from index.candidates import unknown_ids_error
+from index.changes import ADDED_BY_HAND
+from index.database import only_writer, refuse_other_model
+from index.rows import Item
+from index.statistics import RunningItem
+from index.store import Store
+
+
+@dataclass(frozen=True)
+class AddReport:
+    """What was added.
+
+    Attributes:
+        photos: that went into the item.
+        unreadable: photos that could not be read, and why.
+        replaced: whether the index had the item before.
+    """
+
+    photos: int
+    unreadable: tuple[PhotoError, ...]
+    replaced: bool
+
+
+def add_item(
+    path: str | os.PathLike[str],
+    embedder: Embedder,
+    item_id: str,
+    photos: Sequence[Photo],
+    *,
+    replace: bool = False,
+    jobs: int | None = None,
+) -> AddReport:
+    """Add one item to an index, for the next match to find.
+
+    It stays when the index is built again, unless the catalogue has an item of that id. The score
+    space and the confidences stay as they are.
+
+    Args:
+        path: the index file.
+        embedder: the model of the index.
+        item_id: its id.
+        photos: of it, in any of the forms of `Photo`.
+        replace: whether an item of that id may be there already.
+        jobs: threads; all cores unless given.
+
+    Raises:
+        CatalogueError: the index has the item, the id could not be a candidate, or no photo can be
+            read; the index is left as it was.
+        ModelError: the model is not that of the index.
+        IndexFileError: the index is damaged, cannot be written, or is being written.
+    """
+    path = Path(path)
+    item_id = checked_id(item_id, str(path))
+    with only_writer(path, "another process"), Store.open(path, writable=True) as store:
+        refuse_other_model(path, store.info, embedder.info.fingerprint)
+        replaced = store.has(item_id)
+        if replaced and not replace:
+            raise CatalogueError(
+                f"{path}: has an item '{item_id}' already: replace it with --replace, or choose "
+                "another id"
+            )
+        running, bad, reference = RunningItem(store.info.dim), [], ""
+        for at, result in enumerate(embedder.embed(photos, jobs)):
+            if isinstance(result, PhotoError):
+                bad.append(result)
+            else:
+                running.add(result)
+                reference = reference or photo_name(photos[at], at)
+        if not running.count:
+            why = f": {bad[0]}" if bad else ""
+            raise CatalogueError(f"item '{item_id}': expected a readable photo, found none{why}")
+        store.remove([item_id])
+        centroid, dispersion = running.centroid(), running.dispersion()
+        store.put(Item(item_id, centroid, running.count, dispersion, reference, ADDED_BY_HAND))
+        store.put_unreadable(item_id, bad)
+        store.commit()
+    return AddReport(running.count, tuple(bad), replaced)
+
+
+def remove_items(path: str | os.PathLike[str], ids: Iterable[str]) -> None:
+    """Remove items from an index: all of them, or none if one is unknown.
+
+    An item of the catalogue comes back when the index is built again.
+
+    Raises:
+        CandidateError: the index does not have one of them.
+        IndexFileError: the index is damaged, cannot be written, or is being written.
+    """
+    path = Path(path)
+    wanted = list(dict.fromkeys(map(same_form, ids)))
+    with only_writer(path, "another process"), Store.open(path, writable=True) as store:
+        unknown = [item_id for item_id in wanted if not store.has(item_id)]
+        if unknown:
+            raise unknown_ids_error(unknown, store)
+        store.remove(wanted)
+        store.commit()

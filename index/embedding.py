@@ -1,0 +1,154 @@
+"""Embedding the photos of some items of a catalogue, but for those whose content is known."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+
+from embedder.catalogue import Catalogue, photo_state
+from embedder.errors import PhotoError
+from embedder.inference import Embedder, Vector
+from embedder.parallel import ordered_map
+from embedder.photos import photo_name, read_photo
+from index.kept_photos import KeptPhoto, KeptPhotos
+
+# A thread takes so many photos at once: one by one, handing them over takes 5 % of the time.
+_PHOTOS_AT_ONCE = 8
+# A file that was changed in the last moments may change again without its time telling.
+_SETTLED_AFTER_NS = 2_000_000_000
+
+State = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What came of one photo.
+
+    Attributes:
+        item_id: its item.
+        photo: its path.
+        result: float32 (dim,), or why it cannot be read.
+        new: whether it was embedded now; not if it was known from before, or cannot be read.
+    """
+
+    item_id: str
+    photo: str
+    result: Vector | PhotoError
+    new: bool
+
+
+@dataclass(frozen=True)
+class _Asked:
+    photo: str
+    name: bytes
+    state: State
+    known: KeptPhoto | None  # if its file is unchanged
+    alike: tuple[KeptPhoto, ...]  # photos of the item whose files are as large
+
+
+@dataclass(frozen=True)
+class _Answer:
+    asked: _Asked
+    result: KeptPhoto | PhotoError
+    new: bool
+
+
+def settled_state(photo: str, now: int) -> State:
+    """Size and time of change of a photo file, to compare with those of an earlier build.
+
+    Args:
+        photo: its path.
+        now: nanoseconds since 1970. A file changed just before gets this time instead of its own,
+            and is looked at again next time.
+    """
+    size, changed = photo_state(photo) or (-1, -1)
+    return size, changed if changed < now - _SETTLED_AFTER_NS else now
+
+
+def embed_photos(
+    catalogue: Catalogue,
+    items: Sequence[str],
+    kept: KeptPhotos,
+    embedder: Embedder,
+    jobs: int | None,
+) -> Iterator[Embedded]:
+    """The vectors of all photos of some items, item by item, in the order of the catalogue.
+
+    A photo whose file is as before, or has the content of one that was kept of the same item, is
+    not embedded. Puts what is new into `kept`, without committing it, and takes out what has gone.
+
+    Raises:
+        IndexFileError: `kept` cannot be read or written.
+        ModelError: LiteRT cannot load the model.
+    """
+    questions = _questions(catalogue, items, kept)
+    with closing(ordered_map(partial(_answer, embedder), questions, jobs)) as answered:
+        for item_id, answers in answered:
+            for answer in answers:
+                asked, result = answer.asked, answer.result
+                if isinstance(result, PhotoError):
+                    yield Embedded(item_id, asked.photo, result, False)
+                    continue
+                if result is not asked.known:
+                    kept.put(item_id, asked.name, result)
+                yield Embedded(item_id, asked.photo, result.vector, answer.new)
+
+
+def _questions(
+    catalogue: Catalogue, items: Sequence[str], kept: KeptPhotos
+) -> Iterator[tuple[str, tuple[_Asked, ...]]]:
+    for item_id in items:
+        known = kept.of_item(item_id)
+        of_size: dict[int, list[KeptPhoto]] = {}
+        for photo in known.values():
+            of_size.setdefault(photo.size, []).append(photo)
+        photos = catalogue.items[item_id]
+        names = [os.fsencode(catalogue.within(photo)) for photo in photos]
+        kept.remove(item_id, known.keys() - set(names))
+        for start in range(0, len(photos), _PHOTOS_AT_ONCE):
+            part, now = slice(start, start + _PHOTOS_AT_ONCE), time.time_ns()
+            pairs = zip(photos[part], names[part], strict=True)
+            yield item_id, tuple(_ask(*pair, now, known, of_size) for pair in pairs)
+
+
+def _ask(
+    photo: str,
+    name: bytes,
+    now: int,
+    known: dict[bytes, KeptPhoto],
+    of_size: dict[int, list[KeptPhoto]],
+) -> _Asked:
+    state = settled_state(photo, now)
+    found = known.get(name)
+    same = found is not None and (found.size, found.changed) == state
+    alike = () if same else tuple(of_size.get(state[0], ()))
+    return _Asked(photo, name, state, found if same else None, alike)
+
+
+def _answer(
+    embedder: Embedder, question: tuple[str, tuple[_Asked, ...]]
+) -> tuple[str, list[_Answer]]:
+    item_id, asked = question
+    return item_id, [_embed(embedder, one) for one in asked]
+
+
+def _embed(embedder: Embedder, asked: _Asked) -> _Answer:
+    if asked.known is not None:
+        return _Answer(asked, asked.known, False)
+    try:
+        content = read_photo(asked.photo)
+    except PhotoError as error:
+        return _Answer(asked, error, False)
+    digest = hashlib.sha256(content).digest()[:16]
+    for photo in asked.alike:
+        if photo.digest == digest:
+            return _Answer(asked, KeptPhoto(*asked.state, digest, photo.vector), False)
+    vector = embedder.embed_one(content, photo_name(asked.photo))
+    if isinstance(vector, PhotoError):
+        return _Answer(asked, vector, False)
+    return _Answer(asked, KeptPhoto(*asked.state, digest, vector), True)

@@ -1,0 +1,170 @@
+"""What each photo of a catalogue gave, kept beside the index for the next build.
+
+With it, only photos that are new or changed are embedded, after an interruption too. It is a
+SQLite file of its own, so that the index stays small; it may be deleted, and is then made anew as
+photos are embedded. What it says is used only for the model it was made with, and for photos whose
+content is known to be the same.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from index.database import connect, sqlite_errors
+
+_FORMAT = "1"
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE photos (
+    item_id TEXT NOT NULL,
+    name BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    changed INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    vector BLOB NOT NULL,
+    checksum INTEGER NOT NULL,
+    PRIMARY KEY (item_id, name)
+) WITHOUT ROWID;
+"""
+
+
+class KeptPhoto(NamedTuple):
+    """What a photo gave.
+
+    Attributes:
+        size: of its file, in bytes.
+        changed: when the file was changed, in ns; another number where that is not to be relied on.
+        digest: of its content.
+        vector: float32 (dim,), its embedding.
+    """
+
+    size: int
+    changed: int
+    digest: bytes
+    vector: npt.NDArray[np.float32]
+
+
+class KeptPhotos:
+    """The open file; for one thread and one process at a time."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, dim: int) -> None:
+        self._path, self._connection, self._dim = path, connection, dim
+
+    @classmethod
+    def open(cls, path: Path, fingerprint: str, dim: int) -> KeptPhotos:
+        """Open the file, or make it anew where it is not one of this model, or damaged.
+
+        Args:
+            path: of the file.
+            fingerprint: of the model.
+            dim: numbers in a vector.
+
+        Raises:
+            IndexFileError: it cannot be read or written.
+        """
+        meta = {"format": _FORMAT, "fingerprint": fingerprint}
+        with sqlite_errors(path):
+            if path.exists() and not _is_of(path, meta):
+                for name in (path.name, f"{path.name}-journal"):
+                    path.with_name(name).unlink(missing_ok=True)
+            connection = connect(path, "rwc")
+            try:
+                if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+                    connection.executescript(f"BEGIN; {_SCHEMA}")
+                    connection.executemany("INSERT INTO meta VALUES (?, ?)", list(meta.items()))
+                    connection.commit()
+            except BaseException:
+                connection.close()
+                raise
+        return cls(path, connection, dim)
+
+    def __enter__(self) -> KeptPhotos:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # What was embedded before an error or Ctrl-C is kept as well.
+        try:
+            self.commit()
+        finally:
+            self._connection.close()
+
+    def of_item(self, item_id: str) -> dict[bytes, KeptPhoto]:
+        """The photos of an item by name; damaged ones are left out."""
+        query = "SELECT name, size, changed, digest, vector, checksum FROM photos WHERE item_id = ?"
+        with sqlite_errors(self._path):
+            rows = self._connection.execute(query, (item_id,)).fetchall()
+        found = {}
+        for name, size, changed, digest, vector, checksum in rows:
+            try:
+                whole = _checksum(item_id, name, size, changed, digest, vector) == checksum
+            except (TypeError, AttributeError):  # a damaged row can hold any type
+                whole = False
+            if whole and len(vector) == 4 * self._dim:
+                kept = KeptPhoto(size, changed, digest, np.frombuffer(vector, dtype="<f4"))
+                found[name] = kept
+        return found
+
+    def put(self, item_id: str, name: bytes, photo: KeptPhoto) -> None:
+        """Keep a photo, in place of an earlier one of that name; `commit` makes it last."""
+        vector = photo.vector.astype("<f4").tobytes()
+        values = (item_id, name, photo.size, photo.changed, photo.digest, vector)
+        with sqlite_errors(self._path):
+            self._connection.execute(
+                "INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*values, _checksum(*values)),
+            )
+
+    def remove(self, item_id: str, names: Iterable[bytes]) -> None:
+        """Forget photos of an item."""
+        with sqlite_errors(self._path):
+            self._connection.executemany(
+                "DELETE FROM photos WHERE item_id = ? AND name = ?",
+                [(item_id, name) for name in names],
+            )
+
+    def remove_items(self, ids: Iterable[str]) -> None:
+        """Forget all photos of items."""
+        with sqlite_errors(self._path):
+            self._connection.executemany(
+                "DELETE FROM photos WHERE item_id = ?", [(item_id,) for item_id in ids]
+            )
+
+    def commit(self) -> None:
+        """Make what was kept so far last, whatever happens afterwards."""
+        with sqlite_errors(self._path):
+            self._connection.commit()
+
+
+def _is_of(path: Path, meta: dict[str, str]) -> bool:
+    """Whether a file is one of ours, of the model that `meta` tells."""
+    try:
+        # Not only for reading: what a killed build left may have to be undone first.
+        connection = connect(path, "rw")
+        try:
+            return dict(connection.execute("SELECT key, value FROM meta")) == meta
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as error:
+        if "locked" in str(error) or "unable to open" in str(error):
+            raise
+        return False
+
+
+def _checksum(
+    item_id: str, name: bytes, size: int, changed: int, digest: bytes, vector: bytes
+) -> int:
+    return zlib.crc32(f"{item_id!r} {name!r} {size} {changed}".encode() + digest + vector)
