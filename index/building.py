@@ -22,7 +22,7 @@ from embedder.inference import Embedder
 from embedder.photos import photo_name
 from index import whitening
 from index.calibrating import background, calibrate
-from index.calibration import Calibration, read_calibration, write_calibration
+from index.calibration import kept_calibration, write_calibration
 from index.changes import copy_or_new, remove_changed, signatures_of
 from index.database import IndexInfo, is_damaged_index, only_writer
 from index.embedding import Embedded, embed_photos
@@ -101,7 +101,7 @@ def _build(
     source = photo_name(catalogue.source.absolute())
     dim, fingerprint = embedder.info.architecture.dim, embedder.info.fingerprint
     info = IndexInfo(fingerprint, dim, embedder.info.temperature, source)
-    store, lost = copy_or_new(path, unfinished, info)
+    store, before, lost = copy_or_new(path, unfinished, info)
     with store, KeptPhotos.open(path.with_name(path.name + ".photos"), fingerprint, dim) as kept:
         sample = frozenset[str]()
         if embedder.info.whitened_temperature is not None:
@@ -125,7 +125,7 @@ def _build(
             empty,
             tuple(sorted({*gone, *lost} - signatures.keys())),
         )
-        _finish(store, embedder, path)
+        _finish(store, before, embedder, len(gone) + len(changed))
     with unfinished.open("r+b") as file:
         os.fsync(file.fileno())
     unfinished.replace(path)
@@ -199,7 +199,7 @@ def _put_item(
     store.put_unreadable(item, bad)
 
 
-def _finish(store: Store, embedder: Embedder, path: Path) -> None:
+def _finish(store: Store, before: IndexInfo | None, embedder: Embedder, changed: int) -> None:
     """Fits the score space and the calibration, and says that the index is whole."""
     temperature = embedder.info.whitened_temperature
     space = whitening.fit(store)
@@ -209,22 +209,9 @@ def _finish(store: Store, embedder: Embedder, path: Path) -> None:
         whitening.write_score_space(store, space)
         store.write_info(replace(store.info, whitened=True, temperature=temperature))
     others = background(store)
-    calibration = _given_calibration(path, store.info)
+    same_space = before is not None and before.whitened == store.info.whitened
+    calibration = kept_calibration(store, changed) if same_space else None
     if calibration is None and (held_out := embedder.held_out()) is not None:
         calibration = calibrate(store, held_out, others, given=False)
     write_calibration(store, calibration, others)
     store.write_info(replace(store.info, created=datetime.now(UTC).isoformat("T", "seconds")))
-
-
-def _given_calibration(path: Path, info: IndexInfo) -> Calibration | None:
-    """What `embed calibrate` fitted the index that is there to: photos that somebody took."""
-    if not path.exists():
-        return None
-    try:
-        with Store.open(path) as before:
-            found = read_calibration(before)
-            same = (before.info.fingerprint, before.info.whitened)
-    except IndexFileError:
-        return None
-    usable = found is not None and found.given and same == (info.fingerprint, info.whitened)
-    return found if usable else None

@@ -12,11 +12,12 @@ is like many items is not held to show a candidate because it is a little like i
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from embedder.errors import IndexFileError
 from embedder.labelled_vectors import LabelledVectors
 from index.parts import damaged_part, put_part, read_part
 from index.store import Store
@@ -28,6 +29,7 @@ Indices = npt.NDArray[np.int64]
 LOWEST_TEMPERATURE = 0.005  # as in `embedder.validation`: held-out photos are few
 
 _NEVER = -50.0  # nats
+_ITEMS_FOR_A_CHANGE = 100
 _CALIBRATION, _BACKGROUND = "calibration", "background"  # their names in the index
 
 
@@ -47,6 +49,7 @@ class Calibration:
             if they were independent, 0 if the second says nothing new.
         photos: that it was fitted on; 0 where it was not.
         given: whether somebody gave these photos, and not training held them out.
+        changed: items that were changed since in the index that it was fitted to.
     """
 
     sizes: tuple[int, ...]
@@ -57,6 +60,7 @@ class Calibration:
     views: float = 0.5
     photos: int = 0
     given: bool = False
+    changed: int = 0
 
     def log_ratios(self, scores: Scores, background: Scores, counts: Indices) -> Exact:
         """Log likelihood ratios of "this candidate" to "none", in nats.
@@ -124,6 +128,29 @@ def read_calibration(store: Store) -> Calibration | None:
         raise damaged_part(store, _CALIBRATION, str(error)) from error
 
 
+def kept_calibration(store: Store, changed: int) -> Calibration | None:
+    """The calibration of an index that is brought up to date, if it is good for it still.
+
+    Fitting one takes seconds, and a few items of many change it by less than chance did.
+
+    Args:
+        store: the index.
+        changed: items that are changed by this update.
+
+    Returns:
+        The one that somebody gave photos for; the one fitted to photos that training held out while
+        at most one in a hundred items was changed since; None otherwise, or if it is damaged.
+    """
+    try:
+        found = read_calibration(store)
+    except IndexFileError:
+        return None
+    if found is None or found.given:
+        return found
+    found = replace(found, changed=found.changed + changed)
+    return found if found.changed * _ITEMS_FOR_A_CHANGE <= len(store) else None
+
+
 def read_background(store: Store) -> LabelledVectors:
     """Centroids of a sample of the items of an index; none if it has no background.
 
@@ -141,19 +168,22 @@ def read_background(store: Store) -> LabelledVectors:
 
 def _checked(document: object) -> Calibration:
     """A calibration from what JSON holds; the checksum says who wrote it only by accident."""
-    if not isinstance(document, dict) or set(document) != {f.name for f in fields(Calibration)}:
+    names = {field.name for field in fields(Calibration)}
+    # Those from before it have no `changed`.
+    if not isinstance(document, dict) or {*document, "changed"} != names:
         raise ValueError("not a calibration")
     sizes, *numbers = (
         np.array(document[name], dtype=np.float64)
         for name in ("sizes", "temperatures", "bends", "background", "outside")
     )
     views, photos = float(document["views"]), int(document["photos"])
+    changed = int(document.get("changed", 0))
     if sizes.ndim != 1 or not len(sizes) or any(part.shape != sizes.shape for part in numbers):
         raise ValueError("expected as many numbers of each kind as sizes")
     in_order = sizes[0] >= 1 and (np.diff(sizes) > 0).all()
     temperatures, bends, *offsets = numbers
     usable = ((temperatures >= 1e-6) & (temperatures <= 1e6) & (bends >= 0) & (bends <= 1e6)).all()
-    if not (in_order and usable and 0 <= views <= 1 and photos >= 0):
+    if not (in_order and usable and 0 <= views <= 1 and min(photos, changed) >= 0):
         raise ValueError("a number is out of range")
     if not all((np.abs(part) < 1e6).all() for part in offsets):
         raise ValueError("a number is out of range")
@@ -161,4 +191,4 @@ def _checked(document: object) -> Calibration:
     whole = tuple(int(size) for size in sizes.tolist())
     temperature, bend, behind, outside = lists
     given = bool(document["given"])
-    return Calibration(whole, temperature, bend, behind, outside, views, photos, given)
+    return Calibration(whole, temperature, bend, behind, outside, views, photos, given, changed)

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from embedder.catalogue import Catalogue
 from embedder.errors import IndexFileError
@@ -27,13 +28,24 @@ def signatures_of(catalogue: Catalogue) -> dict[str, bytes]:
     return found
 
 
-def copy_or_new(path: Path, unfinished: Path, info: IndexInfo) -> tuple[Store, set[str]]:
-    """The index to write into: a copy of the one at `path`, or a new one.
+class Start(NamedTuple):
+    """What an update starts from.
+
+    Attributes:
+        store: to write into: a copy of the old index, or a new one.
+        before: what the old index said about itself; None if the store is new.
+        lost: items that were added by hand to an index of another model.
+    """
+
+    store: Store
+    before: IndexInfo | None
+    lost: set[str]
+
+
+def copy_or_new(path: Path, unfinished: Path, info: IndexInfo) -> Start:
+    """Copy the index at `path`, or make a new one.
 
     An old index that is of another model, or damaged, has nothing worth keeping.
-
-    Returns:
-        It, and the items that were added by hand to the index of another model: they are lost.
 
     Raises:
         IndexFileError: it cannot be written.
@@ -50,12 +62,13 @@ def copy_or_new(path: Path, unfinished: Path, info: IndexInfo) -> tuple[Store, s
             pass
         else:
             if store.info.fingerprint == info.fingerprint:
+                before = store.info
                 store.write_info(info)
-                return store, set()
+                return Start(store, before, set())
             lost = {item for item, sign in store.signatures().items() if sign == ADDED_BY_HAND}
             store.close()
         unfinished.unlink()
-    return Store.create(unfinished, info), lost
+    return Start(Store.create(unfinished, info), None, lost)
 
 
 def remove_changed(

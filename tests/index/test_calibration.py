@@ -28,6 +28,7 @@ from index.calibrating import (
 )
 from index.calibration import (
     Calibration,
+    kept_calibration,
     log_mean_exp,
     read_background,
     read_calibration,
@@ -36,6 +37,7 @@ from index.calibration import (
 )
 from index.database import IndexInfo
 from index.deciding import decide
+from index.parts import put_part
 from index.rows import Item
 from index.store import Store
 
@@ -237,6 +239,7 @@ def test_a_damaged_calibration_is_named(path, content):
         {"views": "much"},
         {"views": None},
         {"photos": -1},
+        {"changed": -1},
         {"photos": float("inf")},
         {"photos": float("nan")},
         {"more": 1},
@@ -254,11 +257,42 @@ def test_json_that_is_no_calibration_is_damage(path, changes):
 
 
 def test_a_calibration_that_lacks_a_field_is_damage(path):
-    for name in DOCUMENT:
+    for name in DOCUMENT.keys() - {"changed"}:
         text = json.dumps({key: value for key, value in DOCUMENT.items() if key != name}).encode()
         put_raw(path, "calibration", sealed(text))
         with Store.open(path) as store, pytest.raises(IndexFileError, match="is damaged"):
             read_calibration(store)
+
+
+def test_a_calibration_from_before_changes_were_counted_is_read(path):
+    text = json.dumps({key: value for key, value in DOCUMENT.items() if key != "changed"}).encode()
+    put_raw(path, "calibration", sealed(text))
+    with Store.open(path) as store:
+        assert read_calibration(store) == replace(FITTED, changed=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "earlier", "changed", "kept"),
+    [
+        (False, 0, 2, 2),
+        (False, 1, 1, 2),
+        (False, 0, 3, None),
+        (False, 2, 1, None),
+        (True, 0, 99, 0),
+    ],
+)
+def test_a_calibration_is_kept_while_few_items_changed(tmp_path, given, earlier, changed, kept):
+    with Store.create(tmp_path / "items.index", IndexInfo("f" * 64, DIM, 0.1, "")) as store:
+        for number in range(250):
+            row = np.eye(DIM, dtype=np.float32)[number % DIM]
+            store.put(Item(f"sku-{number}", row, 5, 0.1, "", b"signature"))
+        assert kept_calibration(store, changed) is None
+        fitted = replace(FITTED, given=given, changed=earlier)
+        write_calibration(store, fitted, background(store))
+        found = kept_calibration(store, changed)
+        assert found == (None if kept is None else replace(fitted, changed=kept))
+        put_part(store, "calibration", b"{}")
+        assert kept_calibration(store, 0) is None
 
 
 @pytest.mark.parametrize(
