@@ -27,8 +27,7 @@ from index.changes import copy_or_new, remove_changed, signatures_of
 from index.database import IndexInfo, is_damaged_index, only_writer
 from index.embedding import Embedded, embed_photos
 from index.kept_photos import KeptPhotos
-from index.rows import Item
-from index.statistics import RunningItem
+from index.statistics import gather
 from index.store import Store
 
 _SECONDS_BETWEEN_COMMITS = 2.0
@@ -183,20 +182,13 @@ def _put_item(
     sampled: bool,
 ) -> None:
     """Put an item into the store, unless none of its photos can be read."""
-    running, bad, reference = RunningItem(store.info.dim), [], ""
-    for photo in photos:
-        if isinstance(photo.result, PhotoError):
-            bad.append(photo.result)
-        else:
-            running.add(photo.result)
-            reference = reference or photo_name(catalogue.within(photo.photo))
-    if running.count:
-        centroid, dispersion = running.centroid(), running.dispersion()
-        row = Item(item, centroid, running.count, dispersion, reference, signature)
+    named = ((photo_name(catalogue.within(photo.photo)), photo.result) for photo in photos)
+    row, running, unreadable = gather(item, named, store.info.dim, signature)
+    if row is not None:
         store.put(row)
         if sampled:
             whitening.put_spread(store, row, running)
-    store.put_unreadable(item, bad)
+    store.put_unreadable(item, unreadable)
 
 
 def _finish(store: Store, before: IndexInfo | None, embedder: Embedder, changed: int) -> None:

@@ -14,8 +14,7 @@ from embedder.photos import Photo, photo_name
 from index.candidates import unknown_ids_error
 from index.changes import ADDED_BY_HAND
 from index.database import only_writer, refuse_other_model
-from index.rows import Item
-from index.statistics import RunningItem
+from index.statistics import gather
 from index.store import Store
 
 
@@ -72,22 +71,17 @@ def add_item(
                 f"{path}: has an item '{item_id}' already: replace it with --replace, or choose "
                 "another id"
             )
-        running, bad, reference = RunningItem(store.info.dim), [], ""
-        for at, result in enumerate(embedder.embed(photos, jobs)):
-            if isinstance(result, PhotoError):
-                bad.append(result)
-            else:
-                running.add(result)
-                reference = reference or photo_name(photos[at], at)
-        if not running.count:
-            why = f": {bad[0]}" if bad else ""
+        names = (photo_name(photo, at) for at, photo in enumerate(photos))
+        named = zip(names, embedder.embed(photos, jobs), strict=True)
+        item, _, unreadable = gather(item_id, named, store.info.dim, ADDED_BY_HAND)
+        if item is None:
+            why = f": {unreadable[0]}" if unreadable else ""
             raise CatalogueError(f"item '{item_id}': expected a readable photo, found none{why}")
         store.remove([item_id])
-        centroid, dispersion = running.centroid(), running.dispersion()
-        store.put(Item(item_id, centroid, running.count, dispersion, reference, ADDED_BY_HAND))
-        store.put_unreadable(item_id, bad)
+        store.put(item)
+        store.put_unreadable(item_id, unreadable)
         store.commit()
-    return AddReport(running.count, tuple(bad), replaced)
+    return AddReport(item.photos, tuple(unreadable), replaced)
 
 
 def remove_items(path: str | os.PathLike[str], ids: Iterable[str]) -> None:

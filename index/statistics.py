@@ -2,13 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
+
+from embedder.errors import PhotoError
+from embedder.inference import Vector
+from index.rows import Item
 
 Exact = npt.NDArray[np.float64]
 
 # The products of so many vectors are summed at once: one by one they take ten times as long.
 _BATCH = 32
+
+
+class Gathered(NamedTuple):
+    """What came of the photos of one item.
+
+    Attributes:
+        item: its row; None if no photo can be read.
+        running: what the row was made from.
+        unreadable: photos that cannot be read.
+    """
+
+    item: Item | None
+    running: RunningItem
+    unreadable: list[PhotoError]
+
+
+def gather(
+    item_id: str, photos: Iterable[tuple[str, Vector | PhotoError]], dim: int, signature: bytes
+) -> Gathered:
+    """Take in the photos of one item, one by one.
+
+    Args:
+        item_id: of the item.
+        photos: what to call each, and its vector (dim,) or why it cannot be read.
+        dim: numbers in a vector.
+        signature: of the row.
+    """
+    running, unreadable, reference = RunningItem(dim), [], ""
+    for name, result in photos:
+        if isinstance(result, PhotoError):
+            unreadable.append(result)
+        else:
+            running.add(result)
+            reference = reference or name
+    if not running.count:
+        return Gathered(None, running, unreadable)
+    centroid, dispersion = running.centroid(), running.dispersion()
+    item = Item(item_id, centroid, running.count, dispersion, reference, signature)
+    return Gathered(item, running, unreadable)
 
 
 class RunningItem:
