@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -37,14 +37,13 @@ class Catalogue:
         """All photos, item by item."""
         return chain.from_iterable(self.items.values())
 
-    def within(self, photo: str) -> str:
-        """A photo's path within the catalogue: the same wherever the catalogue is moved to."""
-        if photo.startswith(self._root):
-            return photo[len(self._root) :]
-        try:
-            return os.path.relpath(photo, self._root)
-        except ValueError:  # on another drive
-            return photo
+    def within(self, photos: Sequence[str]) -> list[str]:
+        """Photos' paths within the catalogue: the same wherever the catalogue is moved to."""
+        start = len(self._root)
+        return [
+            photo[start:] if photo.startswith(self._root) else _relative(photo, self._root)
+            for photo in photos
+        ]
 
     @cached_property
     def _root(self) -> str:
@@ -110,13 +109,27 @@ def _checked_ids(source: Path, items: dict[str, list[str]]) -> dict[str, tuple[s
     return dict(sorted(checked.items()))
 
 
-def photo_state(photo: str) -> tuple[int, int] | None:
-    """What changes when a photo file does: its size, and time of change in ns; None without one."""
+def photo_states(photos: Sequence[str]) -> list[tuple[int, int]]:
+    """What changes when a photo file does: size, and time of change in ns; -1 without a file."""
     try:
-        status = os.stat(photo)  # noqa: PTH116 (a million of them)
+        return [(status.st_size, status.st_mtime_ns) for status in map(os.stat, photos)]
     except OSError:
-        return None
+        return [_state(photo) for photo in photos]
+
+
+def _state(photo: str) -> tuple[int, int]:
+    try:
+        status = Path(photo).stat()
+    except OSError:
+        return -1, -1
     return status.st_size, status.st_mtime_ns
+
+
+def _relative(photo: str, root: str) -> str:
+    try:
+        return os.path.relpath(photo, root)
+    except ValueError:  # on another drive
+        return photo
 
 
 def _read_folder(root: Path) -> dict[str, list[str]]:
@@ -149,7 +162,7 @@ def photos_below(folder: str) -> list[str]:
 
 
 def _is_photo(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES  # noqa: PTH122 (a million names)
+    return name[name.rfind(".") :].lower() in PHOTO_SUFFIXES  # there may be a million of them
 
 
 def _read_manifest(manifest: Path) -> dict[str, list[str]]:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.backgrounds import Mask, prepare_masked
-from embedder.catalogue import Catalogue, photo_state
+from embedder.catalogue import Catalogue, photo_states
 from embedder.errors import PhotoError, TrainingError
 from embedder.parallel import ordered_map
 from embedder.photos import Pixels, prepare
@@ -99,8 +99,7 @@ def cache_key(catalogue: Catalogue, size: int, masks: bool = False) -> str:
     """A text that changes when any photo, the size, or what is kept does."""
     digest = hashlib.sha256(f"{size} {masks}\n".encode())
     for item, photos in catalogue.items.items():
-        for path in photos:
-            digest.update(f"{item!r} {path!r} {photo_state(path)}\n".encode())
+        digest.update(repr((item, photos, photo_states(photos))).encode())
     return digest.hexdigest()
 
 

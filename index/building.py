@@ -182,7 +182,7 @@ def _put_item(
     sampled: bool,
 ) -> None:
     """Put an item into the store, unless none of its photos can be read."""
-    named = ((photo_name(catalogue.within(photo.photo)), photo.result) for photo in photos)
+    named = ((photo_name(catalogue.within([photo.photo])[0]), photo.result) for photo in photos)
     row, running, unreadable = gather(item, named, store.info.dim, signature)
     if row is not None:
         store.put(row)

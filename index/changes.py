@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from embedder.catalogue import Catalogue
 from embedder.errors import IndexFileError
 from index import whitening
 from index.database import IndexInfo
-from index.embedding import settled_state
+from index.embedding import settled_states
 from index.store import Store
 
 ADDED_BY_HAND = b""  # the signature of an item that no catalogue speaks for
@@ -20,11 +19,10 @@ ADDED_BY_HAND = b""  # the signature of an item that no catalogue speaks for
 
 def signatures_of(catalogue: Catalogue) -> dict[str, bytes]:
     """Of each item, what changes when its photo files do: 16 bytes."""
-    now = time.time_ns()
     found = {}
     for item, photos in catalogue.items.items():
-        states = [(catalogue.within(photo), settled_state(photo, now)) for photo in photos]
-        found[item] = hashlib.blake2b(repr(states).encode(), digest_size=16).digest()
+        files = repr((catalogue.within(photos), settled_states(photos)))
+        found[item] = hashlib.blake2b(files.encode(), digest_size=16).digest()
     return found
 
 

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
-from embedder.catalogue import Catalogue, photo_state
+from embedder.catalogue import Catalogue, photo_states
 from embedder.errors import PhotoError
 from embedder.inference import Embedder, Vector
 from embedder.parallel import ordered_map
@@ -58,16 +58,15 @@ class _Answer:
     new: bool
 
 
-def settled_state(photo: str, now: int) -> State:
-    """Size and time of change of a photo file, to compare with those of an earlier build.
+def settled_states(photos: Sequence[str]) -> list[State]:
+    """Sizes and times of change of photo files, to compare with those of an earlier build.
 
-    Args:
-        photo: its path.
-        now: nanoseconds since 1970. A file changed just before gets this time instead of its own,
-            and is looked at again next time.
+    A file that was changed just before gets the present time instead of its own, and so is looked
+    at again next time.
     """
-    size, changed = photo_state(photo) or (-1, -1)
-    return size, changed if changed < now - _SETTLED_AFTER_NS else now
+    now = time.time_ns()
+    settled = now - _SETTLED_AFTER_NS
+    return [state if state[1] < settled else (state[0], now) for state in photo_states(photos)]
 
 
 def embed_photos(
@@ -108,22 +107,22 @@ def _questions(
         for photo in known.values():
             of_size.setdefault(photo.size, []).append(photo)
         photos = catalogue.items[item_id]
-        names = [os.fsencode(catalogue.within(photo)) for photo in photos]
+        names = [os.fsencode(name) for name in catalogue.within(photos)]
         kept.remove(item_id, known.keys() - set(names))
         for start in range(0, len(photos), _PHOTOS_AT_ONCE):
-            part, now = slice(start, start + _PHOTOS_AT_ONCE), time.time_ns()
-            pairs = zip(photos[part], names[part], strict=True)
-            yield item_id, tuple(_ask(*pair, now, known, of_size) for pair in pairs)
+            part = slice(start, start + _PHOTOS_AT_ONCE)
+            states = settled_states(photos[part])
+            files = zip(photos[part], names[part], states, strict=True)
+            yield item_id, tuple(_ask(*file, known, of_size) for file in files)
 
 
 def _ask(
     photo: str,
     name: bytes,
-    now: int,
+    state: State,
     known: dict[bytes, KeptPhoto],
     of_size: dict[int, list[KeptPhoto]],
 ) -> _Asked:
-    state = settled_state(photo, now)
     found = known.get(name)
     same = found is not None and (found.size, found.changed) == state
     alike = () if same else tuple(of_size.get(state[0], ()))
