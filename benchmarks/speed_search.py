@@ -3,7 +3,8 @@
 `embed`: `Matcher.nearest` of 10 vectors. `floor`: the same rows fetched by bare SQLite with the
 fastest statement known to us, and `faiss.knn` on them, without a checksum or a name. `faiss`:
 `IndexFlatIP` over all items with `IDSelectorBatch`. Fresh: every list of candidates is drawn anew,
-from all items; again: the list that was asked for just before.
+from all items; again: the list that was asked for just before. Each file is read once before, so
+that nothing waits for the disk.
 """
 
 from __future__ import annotations
@@ -59,6 +60,9 @@ def measure_items(path: Path, items: int, flat: faiss.IndexFlatIP | None) -> dic
     """Print the rows of one index; returns what ours took by the number of candidates."""
     rng = np.random.default_rng(1)
     asked = unit(rng.normal(size=(QUERIES, DIM)).astype(np.float32))
+    with path.open("rb") as file:
+        while file.read(1 << 24):
+            pass
     before = resident_mb()
     ours: dict[int, Found] = {}
     with Matcher.open(path) as matcher, Store.open(path) as other:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
 _MOST_LISTED = 20
+_SECONDS_BETWEEN_LOOKS = 0.1
 
 model_option = click.option(
     "--model",
@@ -70,8 +72,14 @@ def photo_progress(what: str) -> Iterator[Callable[[int, int], None]]:
     console = Console(stderr=True)
     with Progress(*photo_columns(), console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None, note="")
+        shown = 0.0
 
         def show(done: int, total: int) -> None:
+            nonlocal shown
+            # At every photo it would take a twentieth of the time.
+            if done < total and time.monotonic() - shown < _SECONDS_BETWEEN_LOOKS:
+                return
+            shown = time.monotonic()
             speed = bar.tasks[task].speed
             note = f"{speed:,.0f} photos/s" if speed else ""
             bar.update(task, completed=done, total=total, note=note)

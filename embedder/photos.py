@@ -157,7 +157,7 @@ def _content(photo: str | os.PathLike[str]) -> bytes:
     with path.open("rb") as file:
         if (found := os.fstat(file.fileno()).st_size) > MAX_FILE_BYTES:
             raise PhotoError("", f"expected at most {MAX_FILE_BYTES:,} bytes, found {found:,}")
-        return file.read(MAX_FILE_BYTES)
+        return file.read(found)
 
 
 def _upright(image: Image.Image, size: int) -> Image.Image:

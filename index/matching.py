@@ -164,16 +164,12 @@ class Matcher:
         ids = list(check_candidates(candidates))
         unit = self._project(_unit_rows(vectors, self.store.info.dim))
         scores = unit @ self._centroids(ids).T
-        found = min(count, len(ids))
-        if found < len(ids):
-            columns = np.argpartition(scores, -found, axis=1)[:, -found:]
-        else:
-            columns = np.tile(np.arange(len(ids)), (len(scores), 1))
-        best = np.take_along_axis(scores, columns, axis=1)
+        rows = np.arange(len(scores))[:, None]
+        columns = np.argpartition(scores, -count, axis=1)[:, -count:] if count < len(ids) else None
+        best = scores if columns is None else scores[rows, columns]
         order = np.argsort(-best, axis=1, kind="stable")
-        columns = np.take_along_axis(columns, order, axis=1)
-        nearest = [[ids[column] for column in row] for row in columns.tolist()]
-        return nearest, np.take_along_axis(best, order, axis=1)
+        columns = order if columns is None else columns[rows, order]
+        return [[ids[column] for column in row] for row in columns.tolist()], best[rows, order]
 
     def session(
         self, candidates: Candidates, *, unknown: float | None = None, max_error: float = MAX_ERROR
