@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from embedder import read_catalogue
+from embedder import IndexFileError, read_catalogue
 from embedder.sample import write_sample
 from index import build_index
 from index.store import Store
@@ -105,5 +105,21 @@ def test_the_old_index_stays_while_a_build_is_killed(
             with Store.open(index) as store:
                 assert store.photo_count() == 60
     build_index(read_catalogue(large), random_embedder, index)
+    build_index(read_catalogue(large), random_embedder, tmp_path / "whole.index")
+    assert everything(index) == everything(tmp_path / "whole.index")
+
+
+@pytest.mark.parametrize("room", [0, 4096, 20_000, 60_000, 100_000])
+def test_a_disk_that_is_full_stops_a_build_in_one_line_and_the_next_goes_on(
+    large, random_embedder, everything, tmp_path, little_room, room
+):
+    index = tmp_path / "items.index"
+    with little_room(room), pytest.raises(IndexFileError) as error:
+        build_index(read_catalogue(large), random_embedder, index)
+    assert str(tmp_path) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not index.exists()
+    before = kept(index)
+    assert build_index(read_catalogue(large), random_embedder, index).embedded == PHOTOS - before
     build_index(read_catalogue(large), random_embedder, tmp_path / "whole.index")
     assert everything(index) == everything(tmp_path / "whole.index")
