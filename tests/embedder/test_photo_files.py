@@ -174,3 +174,8 @@ def test_any_photo_is_found_again_by_what_it_is_called(root, photo, below):
 def test_one_content_gives_one_photo_from_a_file_or_its_bytes(catalogue):
     path = next(catalogue.paths())
     np.testing.assert_array_equal(prepare(path, 32), prepare(read_photo(path), 32))
+
+
+def test_a_folder_may_be_called_like_a_manifest(tmp_path):
+    touch(tmp_path, "photos.csv/a/1.jpg")
+    assert names(read_catalogue(tmp_path / "photos.csv")) == ["a/1.jpg"]
