@@ -1,0 +1,286 @@
+"""Adding and removing single items: as a build would have it, at once, or not at all."""
+
+import shutil
+import sqlite3
+
+import numpy as np
+import pytest
+
+from embedder import (
+    CandidateError,
+    CatalogueError,
+    Embedder,
+    IndexBusyError,
+    IndexFileError,
+    ModelError,
+    PhotoError,
+    read_catalogue,
+)
+from embedder.locking import only_process
+from embedder.model_files import Architecture, ModelInfo
+from index import Matcher, add_item, build_index, remove_items
+from index.store import Store
+
+
+@pytest.fixture
+def folder(part_of_sample):
+    return part_of_sample(items=4, photos=5)
+
+
+@pytest.fixture
+def built(folder, random_embedder, index):
+    """An index of all items of the folder but the last, which lies in `new` afterwards."""
+    last = max(folder.iterdir())
+    shutil.move(last, folder.parent / "new")
+    build(folder, random_embedder, index)
+    return index
+
+
+@pytest.fixture
+def new(built):
+    return sorted((built.parent / "new").iterdir())
+
+
+@pytest.fixture(scope="session")
+def other_embedder(save_random_model):
+    return Embedder.open(save_random_model(ModelInfo(Architecture(size=32), 0.1), 5))
+
+
+def build(folder, embedder, index, **options):
+    return build_index(read_catalogue(folder), embedder, index, **options)
+
+
+def row(index, item_id):
+    database = sqlite3.connect(index)
+    query = "SELECT centroid, photos, dispersion, reference, signature FROM items WHERE id = ?"
+    found = database.execute(query, (item_id,)).fetchone()
+    database.close()
+    return found
+
+
+def ids(index):
+    with Store.open(index) as store:
+        return list(store.ids())
+
+
+def test_an_added_item_is_that_of_a_build(built, folder, random_embedder, new):
+    before = ids(built)
+    report = add_item(built, random_embedder, "new", new)
+    assert (report.photos, report.unreadable, report.replaced) == (5, (), False)
+    assert ids(built) == ["new", *before]
+    shutil.copytree(new[0].parent, folder / "new")
+    build(folder, random_embedder, built.with_name("whole.index"))
+    assert row(built, "new")[:3] == row(built.with_name("whole.index"), "new")[:3]
+    assert row(built, "new")[3] == str(new[0])
+
+
+def test_every_form_of_a_photo_can_be_added(built, random_embedder, new):
+    forms = [new[0], str(new[1]), new[2].read_bytes(), *new[3:]]
+    add_item(built, random_embedder, "forms", forms, jobs=1)
+    add_item(built, random_embedder, "paths", new)
+    assert row(built, "forms")[:3] == row(built, "paths")[:3]
+    add_item(built, random_embedder, "bytes", [new[2].read_bytes()])
+    assert row(built, "bytes")[3] == "photo 1"
+
+
+def test_an_added_item_stays_until_the_catalogue_has_it(
+    built, folder, random_embedder, new, everything
+):
+    add_item(built, random_embedder, "new", new[:2])
+    added = row(built, "new")
+    for changes in (False, True):
+        if changes:
+            shutil.rmtree(min(folder.iterdir()))
+        report = build(folder, random_embedder, built)
+        assert report.embedded == 0
+        assert "new" not in report.removed
+        assert row(built, "new") == added
+    shutil.copytree(new[0].parent, folder / "new")
+    assert build(folder, random_embedder, built).embedded == 5
+    build(folder, random_embedder, built.with_name("whole.index"))
+    assert everything(built) == everything(built.with_name("whole.index"))
+    shutil.rmtree(folder / "new")
+    assert build(folder, random_embedder, built).removed == ("new",)
+    assert "new" not in ids(built)
+
+
+def test_an_index_of_another_model_is_refused_and_left_alone(built, other_embedder, new):
+    before = built.read_bytes()
+    for replace in (False, True):
+        with pytest.raises(ModelError, match="built with another model"):
+            add_item(built, other_embedder, min(ids(built)), new, replace=replace)
+    assert built.read_bytes() == before
+
+
+def test_a_build_with_another_model_names_added_items_as_removed(
+    built, folder, random_embedder, other_embedder, new
+):
+    for item_id in ("z", "hand", min(ids(built))):
+        add_item(built, random_embedder, item_id, new, replace=True)
+    assert build(folder, other_embedder, built).removed == ("hand", "z")
+    assert ids(built) == sorted(item.name for item in folder.iterdir())
+    assert build(folder, other_embedder, built).removed == ()
+
+
+def test_unreadable_photos_are_reported_and_change_nothing_else(built, random_embedder, new):
+    bad, gone = built.parent / "bad.jpg", built.parent / "gone.jpg"
+    bad.write_bytes(new[0].read_bytes()[:200])
+    report = add_item(built, random_embedder, "some", [bad, *new, gone, b"rubbish"])
+    assert [error.photo for error in report.unreadable] == [str(bad), str(gone), "photo 8"]
+    assert report.unreadable[1].reason == "no such file"
+    add_item(built, random_embedder, "good", new)
+    assert row(built, "some") == row(built, "good")
+    with Store.open(built) as store:
+        assert sorted(map(str, store.unreadable())) == sorted(map(str, report.unreadable))
+    add_item(built, random_embedder, "some", new, replace=True)
+    with Store.open(built) as store:
+        assert store.unreadable() == ()
+
+
+@pytest.mark.parametrize("photos", [[], ["gone.jpg"], [b"", b"rubbish"]])
+@pytest.mark.parametrize("replace", [False, True])
+def test_nothing_readable_is_an_error_and_changes_nothing(built, random_embedder, photos, replace):
+    before = built.read_bytes()
+    item_id = min(ids(built)) if replace else "new"
+    with pytest.raises(CatalogueError, match="expected a readable photo, found none") as error:
+        add_item(built, random_embedder, item_id, photos, replace=replace)
+    assert "\n" not in str(error.value)
+    assert built.read_bytes() == before
+
+
+def test_an_item_is_replaced_only_where_asked(built, random_embedder, new):
+    item = min(ids(built))
+    before, content = row(built, item), built.read_bytes()
+    with pytest.raises(CatalogueError, match=f"has an item '{item}' already.*--replace"):
+        add_item(built, random_embedder, item, new)
+    assert built.read_bytes() == content
+    assert add_item(built, random_embedder, item, new[:3], replace=True).replaced
+    assert row(built, item) != before
+    assert row(built, item)[1] == 3
+    assert len(ids(built)) == 3
+    assert not add_item(built, random_embedder, "new", new, replace=True).replaced
+
+
+def test_a_replaced_item_of_the_catalogue_comes_back_with_the_next_build(
+    built, folder, random_embedder, new, everything
+):
+    before = everything(built)
+    add_item(built, random_embedder, min(ids(built)), new, replace=True)
+    assert build(folder, random_embedder, built).embedded == 0
+    assert everything(built) == before
+
+
+def test_ids_are_the_same_in_either_unicode_form(built, random_embedder, new):
+    add_item(built, random_embedder, "Su\u0308\u00df", new)
+    assert "S\u00fc\u00df" in ids(built)
+    with pytest.raises(CatalogueError, match="already"):
+        add_item(built, random_embedder, "S\u00fc\u00df", new)
+    remove_items(built, ["Su\u0308\u00df", "S\u00fc\u00df", "Su\u0308\u00df"])
+    assert len(ids(built)) == 3
+
+
+@pytest.mark.parametrize("item_id", ["", "#5", " a", "a ", "two\nlines", "sk\udce4", "a\u2028b"])
+def test_ids_that_no_list_can_hold_are_refused(built, random_embedder, new, item_id):
+    before = built.read_bytes()
+    with pytest.raises(CatalogueError, match="expected an item id that a list can hold") as error:
+        add_item(built, random_embedder, item_id, new)
+    assert "\n" not in str(error.value)
+    assert built.read_bytes() == before
+
+
+def test_all_items_are_removed_or_none(built, folder, random_embedder, everything):
+    all_ids, before = ids(built), built.read_bytes()
+    whole = everything(built)
+    with pytest.raises(CandidateError, match=r"no such item: 'sku-00000l' \(nearest: sku-0000"):
+        remove_items(built, [all_ids[0], "sku-00000l", all_ids[1]])
+    assert built.read_bytes() == before
+    remove_items(built, iter([all_ids[0], all_ids[2], all_ids[0]]))
+    assert ids(built) == [all_ids[1]]
+    with pytest.raises(CandidateError, match=all_ids[0]):
+        remove_items(built, [all_ids[0]])
+    assert build(folder, random_embedder, built).embedded == 0
+    assert everything(built) == whole
+
+
+def test_every_unknown_item_is_named(built):
+    with pytest.raises(CandidateError, match=r"'x1', 'x2', .*'x10', and 2 more$"):
+        remove_items(built, [f"x{number}" for number in range(1, 13)])
+
+
+def test_no_items_to_remove_changes_nothing(built):
+    before = built.read_bytes()
+    remove_items(built, [])
+    assert built.read_bytes() == before
+
+
+def test_removing_an_item_removes_what_is_known_of_it(built, random_embedder, new):
+    add_item(built, random_embedder, "new", [*new, b"rubbish"])
+    remove_items(built, ["new"])
+    with Store.open(built) as store:
+        assert store.unreadable() == ()
+        assert store.photo_count() == 15
+
+
+def test_matches_see_an_added_and_a_removed_item_at_once(built, random_embedder, random_model, new):
+    vectors = np.stack([v for v in random_embedder.embed(new) if not isinstance(v, PhotoError)])
+    everyone = [*ids(built), "new"]
+    with Matcher.open(built, random_model) as matcher:
+        with pytest.raises(CandidateError, match="'new'"):
+            matcher.match_vectors(vectors, everyone)
+        add_item(built, random_embedder, "new", new)
+        nearest, scores = matcher.nearest(vectors, everyone, count=4)
+        with Matcher.open(built, random_model) as later:
+            np.testing.assert_array_equal(scores, later.nearest(vectors, everyone, count=4)[1])
+        centroid = np.frombuffer(row(built, "new")[0], dtype="<f4")
+        own = [scores[at][names.index("new")] for at, names in enumerate(nearest)]
+        np.testing.assert_allclose(own, vectors @ centroid, atol=1e-5)
+        assert matcher.match([new[0]], ["new"], unknown=0.0)[0].item_id == "new"
+        remove_items(built, ["new"])
+        with pytest.raises(CandidateError, match="'new'"):
+            matcher.match_vectors(vectors, everyone)
+
+
+def test_a_build_keeps_others_from_writing(built, folder, random_embedder, new):
+    refused = []
+
+    def edit(done, total):
+        for change in (
+            lambda: add_item(built, random_embedder, "new", new),
+            lambda: remove_items(built, [min(folder.iterdir()).name]),
+        ):
+            with pytest.raises(IndexBusyError, match="another process is writing it"):
+                change()
+            refused.append(done)
+
+    min(min(folder.iterdir()).iterdir()).unlink()
+    build(folder, random_embedder, built, on_progress=edit)
+    assert len(refused) == 2 * 4
+    assert add_item(built, random_embedder, "new", new).photos == 5
+    with only_process(built.with_name(f".{built.name}.lock")) as alone:
+        assert alone
+        with pytest.raises(IndexBusyError):
+            remove_items(built, ["new"])
+
+
+def test_a_disk_that_is_full_leaves_the_index_as_it_was(built, random_embedder, new, little_room):
+    before, whole = built.read_bytes(), [*new, *(f"gone-{number}.jpg" for number in range(400))]
+    with little_room(len(before) + 4096), pytest.raises(IndexFileError) as error:
+        add_item(built, random_embedder, "new", whole)
+    assert "\n" not in str(error.value)
+    assert built.read_bytes() == before
+    assert len(add_item(built, random_embedder, "new", whole).unreadable) == 400
+
+
+@pytest.mark.parametrize("content", [None, b"", b"thesis " * 999], ids=["none", "empty", "text"])
+def test_what_is_no_index_is_refused_and_left_alone(index, random_embedder, content):
+    if content is not None:
+        index.write_bytes(content)
+    for change in (
+        lambda: add_item(index, random_embedder, "new", []),
+        lambda: remove_items(index, ["new"]),
+    ):
+        with pytest.raises(IndexFileError) as error:
+            change()
+        assert str(index) in str(error.value)
+        assert "\n" not in str(error.value)
+    assert (index.read_bytes() if index.exists() else None) == content
