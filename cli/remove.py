@@ -24,5 +24,4 @@ def remove(ids: tuple[str, ...], index: Path) -> None:
     """
     from index import remove_items
 
-    remove_items(index, ids)
-    say(f"{index}: {len(set(ids))} item(s) removed")
+    say(f"{index}: {remove_items(index, ids)} item(s) removed")

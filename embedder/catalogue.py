@@ -47,7 +47,7 @@ class Catalogue:
 
     @cached_property
     def _root(self) -> str:
-        manifest = self.source.suffix.lower() == ".csv"
+        manifest = self.source.suffix.lower() == ".csv" and not self.source.is_dir()
         return os.path.join(self.source.parent if manifest else self.source, "")  # noqa: PTH118
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
@@ -18,15 +18,15 @@ from pathlib import Path
 
 from embedder.catalogue import Catalogue
 from embedder.errors import CatalogueError, IndexFileError, PhotoError
-from embedder.inference import Embedder
+from embedder.inference import Embedder, Vector
 from embedder.photos import photo_name
 from index import whitening
 from index.calibrating import background, calibrate
 from index.calibration import kept_calibration, write_calibration
-from index.changes import copy_or_new, remove_changed, signatures_of
-from index.database import IndexInfo, is_damaged_index, only_writer
-from index.embedding import Embedded, embed_photos
-from index.kept_photos import KeptPhotos
+from index.changes import copy_or_new, remove_changed, signature, signatures_of
+from index.database import IndexInfo, is_damaged_index, journal_of, only_writer, refuse_folder
+from index.embedding import Embedded, State, embed_photos
+from index.kept_photos import DamagedKeptError, KeptPhotos
 from index.statistics import gather
 from index.store import Store
 
@@ -84,7 +84,11 @@ def build_index(
     _refuse_other_file(path)
     _refuse_empty([item for item, photos in catalogue.items.items() if not photos], skip_empty)
     with only_writer(path, "another build"):
-        return _build(catalogue, embedder, path, skip_empty, jobs, on_progress)
+        try:
+            return _build(catalogue, embedder, path, skip_empty, jobs, on_progress)
+        except DamagedKeptError:
+            KeptPhotos.delete(kept_beside(path))
+            return _build(catalogue, embedder, path, skip_empty, jobs, on_progress)
 
 
 def _build(
@@ -100,17 +104,17 @@ def _build(
     source = photo_name(catalogue.source.absolute())
     dim, fingerprint = embedder.info.architecture.dim, embedder.info.fingerprint
     info = IndexInfo(fingerprint, dim, embedder.info.temperature, source)
-    store, before, lost = copy_or_new(path, unfinished, info)
-    with store, KeptPhotos.open(path.with_name(path.name + ".photos"), fingerprint, dim) as kept:
+    start = copy_or_new(path, unfinished, info)
+    with start.store as store, KeptPhotos.open(kept_beside(path), fingerprint, dim) as kept:
         sample = frozenset[str]()
         if embedder.info.whitened_temperature is not None:
             sample = whitening.sample(catalogue.items)
-        gone, changed = remove_changed(store, signatures, sample)
-        kept.remove_items(gone)
+        gone, changed = remove_changed(start, signatures, sample)
         photos = _Progress(sum(len(catalogue.items[item]) for item in changed), on_progress, kept)
         found = embed_photos(catalogue, changed, kept, embedder, jobs)
         for item, given in groupby(map(photos.count, found), attrgetter("item_id")):
-            _put_item(store, catalogue, item, given, signatures[item], item in sample)
+            _put_item(store, catalogue, item, given, item in sample)
+        kept.remove_others(catalogue.items)
         kept.commit()
         empty = tuple(sorted(catalogue.items.keys() - store.signatures().keys()))
         _refuse_empty(empty, skip_empty)
@@ -122,19 +126,25 @@ def _build(
             photos.embedded,
             store.unreadable(),
             empty,
-            tuple(sorted({*gone, *lost} - signatures.keys())),
+            tuple(sorted({*gone, *start.lost} - signatures.keys())),
         )
-        _finish(store, before, embedder, len(gone) + len(changed))
+        _finish(store, start.before, embedder, len(gone) + len(changed))
     with unfinished.open("r+b") as file:
         os.fsync(file.fileno())
+    # Of an index that could not be opened: it would be played back into the new one.
+    journal_of(path).unlink(missing_ok=True)
     unfinished.replace(path)
     return report
 
 
+def kept_beside(path: Path) -> Path:
+    """Where the photos of an index are kept."""
+    return path.with_name(f"{path.name}.photos")
+
+
 def _refuse_other_file(path: Path) -> None:
     """Refuse to write over what is not an index of ours, or of a version we do not know."""
-    if path.is_dir() or not path.name:
-        raise IndexFileError(f"{path}: expected the name of an index file, found a folder")
+    refuse_folder(path)
     if not path.exists():
         return
     try:
@@ -174,18 +184,22 @@ class _Progress:
 
 
 def _put_item(
-    store: Store,
-    catalogue: Catalogue,
-    item: str,
-    photos: Iterable[Embedded],
-    signature: bytes,
-    sampled: bool,
+    store: Store, catalogue: Catalogue, item: str, photos: Iterable[Embedded], sampled: bool
 ) -> None:
     """Put an item into the store, unless none of its photos can be read."""
-    named = ((photo_name(catalogue.within([photo.photo])[0]), photo.result) for photo in photos)
-    row, running, unreadable = gather(item, named, store.info.dim, signature)
+    names: list[str] = []
+    states: list[State] = []
+
+    def named() -> Iterator[tuple[str, Vector | PhotoError]]:
+        for photo in photos:
+            names.extend(catalogue.within([photo.photo]))
+            states.append(photo.state)
+            yield photo_name(names[-1]), photo.result
+
+    row, running, unreadable = gather(item, named(), store.info.dim)
     if row is not None:
-        store.put(row)
+        # Of the files as they were when they were read, for what changed since to be seen.
+        store.put(replace(row, signature=signature(names, states)))
         if sampled:
             whitening.put_spread(store, row, running)
     store.put_unreadable(item, unreadable)

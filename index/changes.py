@@ -10,8 +10,8 @@ from typing import NamedTuple
 from embedder.catalogue import Catalogue
 from embedder.errors import IndexFileError
 from index import whitening
-from index.database import IndexInfo
-from index.embedding import settled_states
+from index.database import IndexInfo, journal_of, sqlite_errors, undo_half_done
+from index.embedding import State, settled_states
 from index.store import Store
 
 ADDED_BY_HAND = b""  # the signature of an item that no catalogue speaks for
@@ -19,11 +19,15 @@ ADDED_BY_HAND = b""  # the signature of an item that no catalogue speaks for
 
 def signatures_of(catalogue: Catalogue) -> dict[str, bytes]:
     """Of each item, what changes when its photo files do: 16 bytes."""
-    found = {}
-    for item, photos in catalogue.items.items():
-        files = repr((catalogue.within(photos), settled_states(photos)))
-        found[item] = hashlib.blake2b(files.encode(), digest_size=16).digest()
-    return found
+    return {
+        item: signature(catalogue.within(photos), settled_states(photos))
+        for item, photos in catalogue.items.items()
+    }
+
+
+def signature(names: list[str], states: list[State]) -> bytes:
+    """Of an item, by what its photos are called in the catalogue and the states of their files."""
+    return hashlib.blake2b(repr((names, states)).encode(), digest_size=16).digest()
 
 
 class Start(NamedTuple):
@@ -33,11 +37,13 @@ class Start(NamedTuple):
         store: to write into: a copy of the old index, or a new one.
         before: what the old index said about itself; None if the store is new.
         lost: items that were added by hand to an index of another model.
+        damaged: items whose rows are damaged.
     """
 
     store: Store
     before: IndexInfo | None
     lost: set[str]
+    damaged: list[str]
 
 
 def copy_or_new(path: Path, unfinished: Path, info: IndexInfo) -> Start:
@@ -49,50 +55,59 @@ def copy_or_new(path: Path, unfinished: Path, info: IndexInfo) -> Start:
         IndexFileError: it cannot be written.
     """
     # A journal would be played back into whatever has the name it was made for.
-    for name in (unfinished.name, f"{unfinished.name}-journal"):
-        unfinished.with_name(name).unlink(missing_ok=True)
-    lost = set()
-    if path.exists():
-        shutil.copyfile(path, unfinished)
-        try:
-            store = Store.open(unfinished, writable=True)
-        except IndexFileError:
-            pass
-        else:
+    for file in (unfinished, journal_of(unfinished)):
+        file.unlink(missing_ok=True)
+    store, lost = None, set[str]()
+    try:
+        if (store := _copied(path, unfinished)) is not None:
             if store.info.fingerprint == info.fingerprint:
-                before = store.info
+                before, damaged = store.info, store.damaged()
                 store.write_info(info)
-                return Start(store, before, set())
+                return Start(store, before, lost, damaged)
             lost = {item for item, sign in store.signatures().items() if sign == ADDED_BY_HAND}
-            store.close()
-        unfinished.unlink()
-    return Start(Store.create(unfinished, info), None, lost)
+    except IndexFileError:
+        pass
+    if store is not None:
+        store.close()
+    unfinished.unlink(missing_ok=True)
+    return Start(Store.create(unfinished, info), None, lost, [])
+
+
+def _copied(path: Path, unfinished: Path) -> Store | None:
+    """A copy of an index that is there, open for writing."""
+    if not path.exists():
+        return None
+    with sqlite_errors(path):
+        undo_half_done(path)
+    shutil.copyfile(path, unfinished)
+    return Store.open(unfinished, writable=True)
 
 
 def remove_changed(
-    store: Store, signatures: dict[str, bytes], sample: frozenset[str]
+    start: Start, signatures: dict[str, bytes], sample: frozenset[str]
 ) -> tuple[list[str], list[str]]:
     """Take out of a store what is gone from a catalogue, and what has changed in it.
 
     Args:
-        store: to take it out of.
+        start: the store to take it out of, and what is damaged in it.
         signatures: of the items of the catalogue.
         sample: the items whose spread is needed.
 
     Returns:
         The ids of the items that are gone, and of those to put in anew.
     """
+    store, damaged = start.store, set(start.damaged)
     before = store.signatures()
     spreads = {item for item, _ in whitening.whole_spreads(store)}
     changed = [
         item
-        for item, signature in signatures.items()
-        if before.get(item) != signature or (item in sample and item not in spreads)
+        for item, sign in signatures.items()
+        if before.get(item) != sign or item in damaged or (item in sample and item not in spreads)
     ]
     gone = [
         item
-        for item, signature in before.items()
-        if item not in signatures and signature != ADDED_BY_HAND
+        for item, sign in before.items()
+        if item not in signatures and (sign != ADDED_BY_HAND or item in damaged)
     ]
     store.remove_spreads(spreads - sample)
     store.remove([*gone, *changed])

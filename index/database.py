@@ -50,6 +50,27 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
+def journal_of(path: Path) -> Path:
+    """Where SQLite keeps what a commit changes, until it is over."""
+    return path.with_name(f"{path.name}-journal")
+
+
+def undo_half_done(path: Path) -> None:
+    """Let SQLite undo what a writer that was killed left half done; nothing while one is at work.
+
+    A file opened only for reading could not be, and a copy would not have its journal.
+
+    Raises:
+        sqlite3.Error: it cannot be undone, for instance because the file cannot be written.
+    """
+    if journal_of(path).exists():
+        connection = connect(path, "rw")
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_schema")
+        finally:
+            connection.close()
+
+
 def check_header(path: Path, connection: sqlite3.Connection) -> None:
     """Refuse what is not an index of this version.
 
@@ -106,6 +127,16 @@ def refuse_other_model(path: Path, info: IndexInfo, fingerprint: str) -> None:
         )
 
 
+def refuse_folder(path: Path) -> None:
+    """An index cannot be where a folder is.
+
+    Raises:
+        IndexFileError: it is one.
+    """
+    if path.is_dir() or not path.name:
+        raise IndexFileError(f"{path}: expected the name of an index file, found a folder")
+
+
 @contextmanager
 def only_writer(path: Path, other: str) -> Iterator[None]:
     """While in it, no other process builds or calibrates this index.
@@ -116,8 +147,9 @@ def only_writer(path: Path, other: str) -> Iterator[None]:
 
     Raises:
         IndexBusyError: another process is in it.
-        IndexFileError: a file cannot be written, of whatever is done inside too.
+        IndexFileError: it is a folder, or a file cannot be written, of whatever is done inside too.
     """
+    refuse_folder(path)
     try:
         with only_process(path.with_name(f".{path.name}.lock")) as alone:
             if not alone:
@@ -151,7 +183,7 @@ def sqlite_errors(path: Path) -> Iterator[None]:
                 f"{path}: in use by another process: wait for it to end, then try again"
             ) from error
         raise IndexFileError(f"{path}: cannot be read or written: {error}") from error
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # damage to a name in a message
         raise IndexFileError(
             f"{path}: not an index file, or damaged ({error}): build the index again"
         ) from error

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedder.catalogue import checked_id, same_form
+from embedder.catalogue import checked_id
 from embedder.errors import CatalogueError, PhotoError
 from embedder.inference import Embedder
 from embedder.photos import Photo, photo_name
 from index.candidates import unknown_ids_error
-from index.changes import ADDED_BY_HAND
-from index.database import only_writer, refuse_other_model
+from index.database import only_writer, refuse_folder, refuse_other_model
 from index.statistics import gather
 from index.store import Store
 
@@ -63,6 +62,8 @@ def add_item(
     """
     path = Path(path)
     item_id = checked_id(item_id, str(path))
+    refuse_folder(path)
+    Store.open(path).close()  # where there is none, nothing is written
     with only_writer(path, "another process"), Store.open(path, writable=True) as store:
         refuse_other_model(path, store.info, embedder.info.fingerprint)
         replaced = store.has(item_id)
@@ -73,31 +74,39 @@ def add_item(
             )
         names = (photo_name(photo, at) for at, photo in enumerate(photos))
         named = zip(names, embedder.embed(photos, jobs), strict=True)
-        item, _, unreadable = gather(item_id, named, store.info.dim, ADDED_BY_HAND)
+        item, _, unreadable = gather(item_id, named, store.info.dim)
         if item is None:
             why = f": {unreadable[0]}" if unreadable else ""
             raise CatalogueError(f"item '{item_id}': expected a readable photo, found none{why}")
         store.remove([item_id])
-        store.put(item)
+        store.put(item)  # without a signature: added by hand
         store.put_unreadable(item_id, unreadable)
         store.commit()
     return AddReport(item.photos, tuple(unreadable), replaced)
 
 
-def remove_items(path: str | os.PathLike[str], ids: Iterable[str]) -> None:
+def remove_items(path: str | os.PathLike[str], ids: Iterable[str]) -> int:
     """Remove items from an index: all of them, or none if one is unknown.
 
     An item of the catalogue comes back when the index is built again.
 
+    Returns:
+        How many were removed.
+
     Raises:
         CandidateError: the index does not have one of them.
+        CatalogueError: one could not be the id of an item.
         IndexFileError: the index is damaged, cannot be written, or is being written.
     """
     path = Path(path)
-    wanted = list(dict.fromkeys(map(same_form, ids)))
+    given = [ids] if isinstance(ids, str) else ids
+    wanted = list(dict.fromkeys(checked_id(item_id, str(path)) for item_id in given))
+    refuse_folder(path)
+    Store.open(path).close()
     with only_writer(path, "another process"), Store.open(path, writable=True) as store:
         unknown = [item_id for item_id in wanted if not store.has(item_id)]
         if unknown:
             raise unknown_ids_error(unknown, store)
         store.remove(wanted)
         store.commit()
+    return len(wanted)

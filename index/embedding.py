@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from embedder.catalogue import Catalogue, photo_states
 from embedder.errors import PhotoError
@@ -32,18 +33,19 @@ class Embedded:
     Attributes:
         item_id: its item.
         photo: its path.
+        state: of its file, when it was read.
         result: float32 (dim,), or why it cannot be read.
         new: whether it was embedded now; not if it was known from before, or cannot be read.
     """
 
     item_id: str
     photo: str
+    state: State
     result: Vector | PhotoError
     new: bool
 
 
-@dataclass(frozen=True)
-class _Asked:
+class _Asked(NamedTuple):
     photo: str
     name: bytes
     state: State
@@ -51,9 +53,14 @@ class _Asked:
     alike: tuple[KeptPhoto, ...]  # photos of the item whose files are as large
 
 
-@dataclass(frozen=True)
-class _Answer:
-    asked: _Asked
+class _Question(NamedTuple):
+    item_id: str
+    asked: list[_Asked]
+    gone: set[bytes]  # names that are no longer photos of the item, with the last of its questions
+
+
+class _Answer(NamedTuple):
+    state: State
     result: KeptPhoto | PhotoError
     new: bool
 
@@ -87,20 +94,21 @@ def embed_photos(
     """
     questions = _questions(catalogue, items, kept)
     with closing(ordered_map(partial(_answer, embedder), questions, jobs)) as answered:
-        for item_id, answers in answered:
-            for answer in answers:
-                asked, result = answer.asked, answer.result
-                if isinstance(result, PhotoError):
-                    yield Embedded(item_id, asked.photo, result, False)
-                    continue
-                if result is not asked.known:
-                    kept.put(item_id, asked.name, result)
-                yield Embedded(item_id, asked.photo, result.vector, answer.new)
+        for (item_id, asked, gone), answers in answered:
+            pairs = list(zip(asked, answers, strict=True))
+            changed = [
+                (one.name, answer.result)
+                for one, answer in pairs
+                if isinstance(answer.result, KeptPhoto) and answer.result is not one.known
+            ]
+            kept.put(item_id, changed)
+            kept.remove(item_id, gone)
+            for one, (state, result, new) in pairs:
+                vector = result.vector if isinstance(result, KeptPhoto) else result
+                yield Embedded(item_id, one.photo, state, vector, new)
 
 
-def _questions(
-    catalogue: Catalogue, items: Sequence[str], kept: KeptPhotos
-) -> Iterator[tuple[str, tuple[_Asked, ...]]]:
+def _questions(catalogue: Catalogue, items: Sequence[str], kept: KeptPhotos) -> Iterator[_Question]:
     for item_id in items:
         known = kept.of_item(item_id)
         of_size: dict[int, list[KeptPhoto]] = {}
@@ -108,12 +116,13 @@ def _questions(
             of_size.setdefault(photo.size, []).append(photo)
         photos = catalogue.items[item_id]
         names = [os.fsencode(name) for name in catalogue.within(photos)]
-        kept.remove(item_id, known.keys() - set(names))
         for start in range(0, len(photos), _PHOTOS_AT_ONCE):
             part = slice(start, start + _PHOTOS_AT_ONCE)
             states = settled_states(photos[part])
             files = zip(photos[part], names[part], states, strict=True)
-            yield item_id, tuple(_ask(*file, known, of_size) for file in files)
+            last = start + _PHOTOS_AT_ONCE >= len(photos)
+            gone = known.keys() - set(names) if last else set()
+            yield _Question(item_id, [_ask(*file, known, of_size) for file in files], gone)
 
 
 def _ask(
@@ -129,25 +138,25 @@ def _ask(
     return _Asked(photo, name, state, found if same else None, alike)
 
 
-def _answer(
-    embedder: Embedder, question: tuple[str, tuple[_Asked, ...]]
-) -> tuple[str, list[_Answer]]:
-    item_id, asked = question
-    return item_id, [_embed(embedder, one) for one in asked]
+def _answer(embedder: Embedder, question: _Question) -> tuple[_Question, list[_Answer]]:
+    return question, [_embed(embedder, one) for one in question.asked]
 
 
 def _embed(embedder: Embedder, asked: _Asked) -> _Answer:
     if asked.known is not None:
-        return _Answer(asked, asked.known, False)
+        return _Answer(asked.state, asked.known, False)
     try:
         content = read_photo(asked.photo)
     except PhotoError as error:
-        return _Answer(asked, error, False)
+        return _Answer(asked.state, error, False)
+    # A file that was changed meanwhile is looked at again next time.
+    (after,) = settled_states([asked.photo])
+    state = asked.state if after == asked.state else (after[0], time.time_ns())
     digest = hashlib.sha256(content).digest()[:16]
     for photo in asked.alike:
         if photo.digest == digest:
-            return _Answer(asked, KeptPhoto(*asked.state, digest, photo.vector), False)
+            return _Answer(state, KeptPhoto(*state, digest, photo.vector), False)
     vector = embedder.embed_one(content, photo_name(asked.photo))
     if isinstance(vector, PhotoError):
-        return _Answer(asked, vector, False)
-    return _Answer(asked, KeptPhoto(*asked.state, digest, vector), True)
+        return _Answer(state, vector, False)
+    return _Answer(state, KeptPhoto(*state, digest, vector), True)

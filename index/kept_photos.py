@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -18,9 +19,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from index.database import connect, sqlite_errors
+from embedder.errors import IndexFileError
+from index.database import connect, journal_of, sqlite_errors
 
 _FORMAT = "1"
+_DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_DAMAGE |= {sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_SCHEMA}
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -53,6 +57,10 @@ class KeptPhoto(NamedTuple):
     vector: npt.NDArray[np.float32]
 
 
+class DamagedKeptError(IndexFileError):
+    """The file is damaged: of no use, and no loss."""
+
+
 class KeptPhotos:
     """The open file; for one thread and one process at a time."""
 
@@ -74,9 +82,9 @@ class KeptPhotos:
         meta = {"format": _FORMAT, "fingerprint": fingerprint}
         with sqlite_errors(path):
             if path.exists() and not _is_of(path, meta):
-                for name in (path.name, f"{path.name}-journal"):
-                    path.with_name(name).unlink(missing_ok=True)
+                cls.delete(path)
             connection = connect(path, "rwc")
+            connection.text_factory = bytes
             try:
                 if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
                     connection.executescript(f"BEGIN; {_SCHEMA}")
@@ -86,6 +94,12 @@ class KeptPhotos:
                 connection.close()
                 raise
         return cls(path, connection, dim)
+
+    @staticmethod
+    def delete(path: Path) -> None:
+        """Delete the file, if there is one."""
+        for file in (path, journal_of(path)):
+            file.unlink(missing_ok=True)
 
     def __enter__(self) -> KeptPhotos:
         return self
@@ -105,7 +119,7 @@ class KeptPhotos:
     def of_item(self, item_id: str) -> dict[bytes, KeptPhoto]:
         """The photos of an item by name; damaged ones are left out."""
         query = "SELECT name, size, changed, digest, vector, checksum FROM photos WHERE item_id = ?"
-        with sqlite_errors(self._path):
+        with _errors(self._path):
             rows = self._connection.execute(query, (item_id,)).fetchall()
         found = {}
         for name, size, changed, digest, vector, checksum in rows:
@@ -118,35 +132,62 @@ class KeptPhotos:
                 found[name] = kept
         return found
 
-    def put(self, item_id: str, name: bytes, photo: KeptPhoto) -> None:
-        """Keep a photo, in place of an earlier one of that name; `commit` makes it last."""
-        vector = photo.vector.astype("<f4").tobytes()
-        values = (item_id, name, photo.size, photo.changed, photo.digest, vector)
-        with sqlite_errors(self._path):
-            self._connection.execute(
-                "INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (*values, _checksum(*values)),
+    def put(self, item_id: str, photos: Iterable[tuple[bytes, KeptPhoto]]) -> None:
+        """Keep photos by name, in place of earlier ones; `commit` makes it last."""
+        rows = []
+        for name, photo in photos:
+            vector = photo.vector.astype("<f4").tobytes()
+            values = (item_id, name, photo.size, photo.changed, photo.digest, vector)
+            rows.append((*values, _checksum(*values)))
+        with _errors(self._path):
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?)", rows
             )
 
     def remove(self, item_id: str, names: Iterable[bytes]) -> None:
         """Forget photos of an item."""
-        with sqlite_errors(self._path):
+        with _errors(self._path):
             self._connection.executemany(
                 "DELETE FROM photos WHERE item_id = ? AND name = ?",
                 [(item_id, name) for name in names],
             )
 
-    def remove_items(self, ids: Iterable[str]) -> None:
-        """Forget all photos of items."""
-        with sqlite_errors(self._path):
+    def remove_others(self, ids: Container[str]) -> None:
+        """Forget all photos of other items than these."""
+        with _errors(self._path):
+            others = [item_id for item_id in self._items() if _decoded(item_id) not in ids]
             self._connection.executemany(
-                "DELETE FROM photos WHERE item_id = ?", [(item_id,) for item_id in ids]
+                "DELETE FROM photos WHERE item_id = CAST(? AS TEXT)",
+                [(item_id,) for item_id in others],
             )
+
+    def _items(self) -> Iterator[bytes]:
+        """The ids of all items, one by one: DISTINCT would read all photos."""
+        query = "SELECT min(item_id) FROM photos"
+        (item_id,) = self._connection.execute(query).fetchone()
+        while item_id is not None:
+            yield item_id
+            after = f"{query} WHERE item_id > CAST(? AS TEXT)"
+            (item_id,) = self._connection.execute(after, (item_id,)).fetchone()
 
     def commit(self) -> None:
         """Make what was kept so far last, whatever happens afterwards."""
-        with sqlite_errors(self._path):
+        with _errors(self._path):
             self._connection.commit()
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    """Tells damage of the file from all that can be wrong with the disk or another process."""
+    try:
+        with sqlite_errors(path):
+            yield
+    except IndexFileError as error:
+        cause = error.__cause__
+        code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+        if code & 0xFF in _DAMAGE:
+            raise DamagedKeptError(f"{path}: damaged ({cause})") from cause
+        raise
 
 
 def _is_of(path: Path, meta: dict[str, str]) -> bool:
@@ -155,13 +196,21 @@ def _is_of(path: Path, meta: dict[str, str]) -> bool:
         # Not only for reading: what a killed build left may have to be undone first.
         connection = connect(path, "rw")
         try:
-            return dict(connection.execute("SELECT key, value FROM meta")) == meta
+            connection.text_factory = bytes
+            found = dict(connection.execute("SELECT key, value FROM meta"))
+            return found == {key.encode(): value.encode() for key, value in meta.items()}
         finally:
             connection.close()
-    except sqlite3.DatabaseError as error:
-        if "locked" in str(error) or "unable to open" in str(error):
-            raise
+    except UnicodeDecodeError:  # damage to a name in a message
         return False
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF in _DAMAGE:
+            return False
+        raise
+
+
+def _decoded(item_id: bytes) -> str:
+    return item_id.decode(errors="replace") if isinstance(item_id, bytes) else ""
 
 
 def _checksum(

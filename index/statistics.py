@@ -32,16 +32,13 @@ class Gathered(NamedTuple):
     unreadable: list[PhotoError]
 
 
-def gather(
-    item_id: str, photos: Iterable[tuple[str, Vector | PhotoError]], dim: int, signature: bytes
-) -> Gathered:
-    """Take in the photos of one item, one by one.
+def gather(item_id: str, photos: Iterable[tuple[str, Vector | PhotoError]], dim: int) -> Gathered:
+    """Take in the photos of one item, one by one; the row has no signature yet.
 
     Args:
         item_id: of the item.
         photos: what to call each, and its vector (dim,) or why it cannot be read.
         dim: numbers in a vector.
-        signature: of the row.
     """
     running, unreadable, reference = RunningItem(dim), [], ""
     for name, result in photos:
@@ -53,7 +50,7 @@ def gather(
     if not running.count:
         return Gathered(None, running, unreadable)
     centroid, dispersion = running.centroid(), running.dispersion()
-    item = Item(item_id, centroid, running.count, dispersion, reference, signature)
+    item = Item(item_id, centroid, running.count, dispersion, reference, b"")
     return Gathered(item, running, unreadable)
 
 

@@ -23,6 +23,7 @@ from index.database import (
     connect,
     read_info,
     sqlite_errors,
+    undo_half_done,
 )
 from index.rows import Item, Row, row_checksum
 
@@ -79,6 +80,7 @@ class Store:
                 "make one with 'embed build-index', or name one with --index"
             )
         with sqlite_errors(path):
+            undo_half_done(path)
             connection = connect(path, "rw" if writable else "ro")
             try:
                 return cls(path, connection, read_info(path, connection))
@@ -143,6 +145,20 @@ class Store:
                 *self._connection.execute(before, (item_id, count)),
             ]
         return [row[0] for row in rows]
+
+    def damaged(self) -> list[str]:
+        """The ids of items whose rows are damaged.
+
+        Raises:
+            IndexFileError: more than rows is damaged.
+        """
+        query = "SELECT id, centroid, photos, dispersion, checksum FROM items"
+        with sqlite_errors(self.path):
+            found = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                raise sqlite3.DatabaseError(" ".join(str(found).split()))
+            rows = map(Row._make, self._connection.execute(query))
+            return [row.item_id for row in rows if not row.is_whole(self.info.dim)]
 
     def signatures(self) -> dict[str, bytes]:
         """Item id to signature, of all items."""

@@ -111,7 +111,7 @@ def test_an_item_is_replaced_only_with_replace(embed, place):
         (["add", "sku-9", "new", "--model", "other.model"], "another model"),
         (["remove", "sku-00000l"], "no such item: 'sku-00000l' (nearest: sku-0000"),
         (["remove", "sku-000001", "sku-00000l"], "no such item: 'sku-00000l' (nearest: sku-0000"),
-        (["remove", ""], "no such item: ''"),
+        (["remove", ""], "expected an item id that a list can hold, found ''"),
         (["remove", "sku-000001", "--index", "no.index"], "embed build-index"),
         (["remove", "sku-000001", "--index", "new"], "new: "),
         (["remove", "sku-000001", "--index", "bad.jpg"], "bad.jpg: "),

@@ -26,8 +26,8 @@ def one_line_error(done):
     return line
 
 
-def test_an_id_that_is_not_unicode_is_unknown(embed, place):
-    assert "no such item" in one_line_error(embed("remove", os.fsdecode(b"sk\xe4")))
+def test_an_id_that_is_not_unicode_is_no_id(embed, place):
+    assert "expected an item id" in one_line_error(embed("remove", os.fsdecode(b"sk\xe4")))
 
 
 @pytest.mark.parametrize("index", [".", "/", ".."])

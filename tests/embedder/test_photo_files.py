@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedder import Catalogue, PhotoError, photos, read_catalogue
-from embedder.catalogue import photo_state
+from embedder.catalogue import photo_states
 from embedder.photos import prepare, read_photo
 
 
@@ -88,17 +88,19 @@ def test_a_file_of_many_empty_bytes_is_refused_unread(tmp_path):
 
 def test_the_state_of_a_file_is_its_size_and_time(tmp_path):
     path = tmp_path / "1.jpg"
-    assert photo_state(str(path)) is None
+    assert photo_states([str(path)]) == [(-1, -1)]
     path.write_bytes(b"12345")
     os.utime(path, ns=(1, 1_234_567_890_123_456_789))
-    assert photo_state(str(path)) == (5, 1_234_567_890_123_456_789)
+    there, gone = (5, 1_234_567_890_123_456_789), (-1, -1)
+    assert photo_states([str(path)]) == [there]
+    assert photo_states([str(path), f"{path}.not", str(path)]) == [there, gone, there]
 
 
 INSIDE = ["a/1.jpg", "a/old/2.jpg", "a/..jpg", "ü ö/1.jpg"]
 
 
 def names(catalogue):
-    return sorted(catalogue.within(photo) for photo in catalogue.paths())
+    return sorted(catalogue.within([photo])[0] for photo in catalogue.paths())
 
 
 @pytest.fixture
@@ -153,7 +155,7 @@ def test_a_name_that_is_not_unicode_stays_as_it_is(folder):
     Path(photo).touch()
     catalogue = read_catalogue(folder)
     assert photo in catalogue.items["a"]
-    assert os.fsencode(catalogue.within(photo)) == b"a/\xe4\xff.jpg"
+    assert os.fsencode(catalogue.within([photo])[0]) == b"a/\xe4\xff.jpg"
 
 
 parts = st.lists(st.sampled_from(["a", "b", "cat", "ü", "x y"]), min_size=1, max_size=4)
@@ -164,11 +166,11 @@ parts = st.lists(st.sampled_from(["a", "b", "cat", "ü", "x y"]), min_size=1, ma
 def test_any_photo_is_found_again_by_what_it_is_called(root, photo, below):
     source = Path("/", *root)
     path = str(source.joinpath(*photo) if below else Path("/", *photo))
-    called = Catalogue(source, {}).within(path)
+    called = Catalogue(source, {}).within([path])[0]
     assert os.path.normpath(source / called) == path
     moved = Catalogue(Path("/elsewhere/again"), {})
     if below:
-        assert moved.within(str(moved.source.joinpath(*photo))) == called == "/".join(photo)
+        assert moved.within([str(moved.source.joinpath(*photo))])[0] == called == "/".join(photo)
 
 
 def test_one_content_gives_one_photo_from_a_file_or_its_bytes(catalogue):

@@ -163,18 +163,6 @@ def test_a_damaged_item_is_mended_by_the_build_that_its_error_asks_for(
     assert everything(built) == before
 
 
-def test_unreadable_photos_of_a_moved_catalogue_are_named_where_they_are(
-    built, folder, random_embedder
-):
-    bad = min(folder.iterdir()) / "bad.jpg"
-    bad.write_bytes(b"no photo")
-    os.utime(bad, (1_600_000_000, 1_600_000_000))
-    build(folder, random_embedder, built)
-    moved = folder.rename(folder.with_name("moved"))
-    (error,) = build(moved, random_embedder, built).unreadable
-    assert error.photo == str(moved / bad.parent.name / "bad.jpg")
-
-
 def test_a_photo_that_was_another_one_during_the_build_is_found(
     sample, tmp_path, random_embedder, index, everything
 ):

@@ -35,8 +35,7 @@ def put_all(path, items=ITEMS):
     with KeptPhotos.open(path, MODEL, DIM) as kept:
         for at, item in enumerate(items):
             photos = {name: photo((at, number)) for number, name in enumerate(NAMES)}
-            for name, one in photos.items():
-                kept.put(item, name, one)
+            kept.put(item, photos.items())
             expected[item] = plain(photos)
     return expected
 
@@ -90,15 +89,14 @@ numbers = st.floats(width=32, allow_nan=False)
 def test_any_item_name_and_numbers_come_back(tmp_path_factory, item, photos):
     path = tmp_path_factory.mktemp("kept") / "items.index.photos"
     with KeptPhotos.open(path, MODEL, DIM) as kept:
-        for name, one in photos.items():
-            kept.put(item, name, one)
+        kept.put(item, photos.items())
     assert read_all(path, [item]) == {item: plain(photos)}
 
 
 def test_a_later_photo_of_a_name_takes_the_place_of_the_earlier(path):
     expected = put_all(path)
     with KeptPhotos.open(path, MODEL, DIM) as kept:
-        kept.put("a", NAMES[0], photo(99))
+        kept.put("a", [(NAMES[0], photo(99))])
     expected["a"] |= plain({NAMES[0]: photo(99)})
     assert read_all(path) == expected
 
@@ -107,7 +105,7 @@ def test_photos_and_items_are_forgotten_one_by_one(path):
     expected = put_all(path)
     with KeptPhotos.open(path, MODEL, DIM) as kept:
         kept.remove("a", [NAMES[0], NAMES[2], b"unknown"])
-        kept.remove_items(["b", "unknown"])
+        kept.remove_others([*set(ITEMS) - {"b"}, "unknown"])
     for name in (NAMES[0], NAMES[2]):
         del expected["a"][name]
     assert read_all(path) == {**expected, "b": {}}
@@ -116,7 +114,7 @@ def test_photos_and_items_are_forgotten_one_by_one(path):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, SystemExit])
 def test_what_was_put_before_an_error_is_kept_and_the_error_goes_on(path, error):
     with pytest.raises(error), KeptPhotos.open(path, MODEL, DIM) as kept:
-        kept.put("a", b"1.jpg", photo(1))
+        kept.put("a", [(b"1.jpg", photo(1))])
         raise error
     assert read_all(path, ["a"]) == {"a": plain({b"1.jpg": photo(1)})}
 

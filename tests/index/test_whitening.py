@@ -178,7 +178,7 @@ def test_an_interrupted_build_ends_as_one_that_was_not(
 
     with pytest.raises(KeyboardInterrupt):
         build(folder, embedder, index, on_progress=stop)
-    assert build(folder, embedder, index).embedded == 36 - 20
+    assert build(folder, embedder, index).embedded == 36 - 24
     assert kept(index) == kept(tmp_path / "once.index")
 
 
