@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,8 +43,20 @@ def write_models(folder: Path, data: Path, name: str) -> str:
     side = architecture.size
     photos = np.random.default_rng(0).integers(0, 256, (4, side, side, 3), dtype=np.uint8)
     info = save_model(network, ModelInfo(architecture, 0.1), photos, folder / "items.model")
-    network.save(folder / "items.keras")
+    plain = keras.models.clone_model(network, clone_function=_plain_layer, recursive=True)
+    plain.set_weights(network.get_weights())
+    plain.save(folder / "items.keras")
     return info.fingerprint
+
+
+def _plain_layer(layer: Any) -> Any:
+    """A layer of Keras' own, which its `load_model` knows."""
+    from embedder.backend import layers
+    from embedder.batch_norm import FusedBatchNormalization
+
+    if isinstance(layer, FusedBatchNormalization):
+        return layers.BatchNormalization.from_config(layer.get_config())
+    return layer
 
 
 def item_id(number: int) -> str:

@@ -25,6 +25,7 @@ SHRINKAGE = 0.2
 _FEWEST_DEVIATIONS = 2  # for each number of a vector: fewer say nothing about most directions
 _ALIKE = 1e-9  # a variance below it is rounding of float32: the photos are copies
 _CHUNK = 4096
+_ALONE, _MOST_PARTS = 2**18, 32  # multiplications up to which OpenBLAS takes one thread
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,18 @@ def unit(vectors: npt.NDArray[Any]) -> npt.NDArray[Any]:
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     scaled: npt.NDArray[Any] = vectors / np.maximum(norms, 1e-12)
     return scaled
+
+
+def cosines(asked: npt.NDArray[Any], known: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Products of all pairs of two sets of vectors: (a, dim) and (b, dim) -> (a, b).
+
+    Small ones in parts that BLAS computes on the caller's thread: waking others takes it longer
+    than the work does, and a hundred times as long where the other cores are busy.
+    """
+    alone = _ALONE // max(1, asked.size)  # so many of the known
+    step = alone if alone < len(known) < alone * _MOST_PARTS else max(1, len(known))
+    parts = [asked @ known[at : at + step].T for at in range(0, max(1, len(known)), step)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 def within_scatter(vectors: Floats, labels: npt.NDArray[np.int64]) -> tuple[Exact, int]:

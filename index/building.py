@@ -113,21 +113,14 @@ def _build(
         photos = _Progress(sum(len(catalogue.items[item]) for item in changed), on_progress, kept)
         found = embed_photos(catalogue, changed, kept, embedder, jobs)
         for item, given in groupby(map(photos.count, found), attrgetter("item_id")):
-            _put_item(store, catalogue, item, given, item in sample)
+            _put_item(store, item, given, item in sample)
         kept.remove_others(catalogue.items)
         kept.commit()
-        empty = tuple(sorted(catalogue.items.keys() - store.signatures().keys()))
-        _refuse_empty(empty, skip_empty)
-        if not len(store):
+        removed = tuple(sorted({*gone, *start.lost} - signatures.keys()))
+        report = _report(store, catalogue, photos.embedded, removed)
+        _refuse_empty(report.empty, skip_empty)
+        if not report.items:
             raise CatalogueError(f"{catalogue.source}: no item has a readable photo")
-        report = BuildReport(
-            len(store),
-            store.photo_count(),
-            photos.embedded,
-            store.unreadable(),
-            empty,
-            tuple(sorted({*gone, *start.lost} - signatures.keys())),
-        )
         _finish(store, start.before, embedder, len(gone) + len(changed))
     with unfinished.open("r+b") as file:
         os.fsync(file.fileno())
@@ -135,6 +128,14 @@ def _build(
     journal_of(path).unlink(missing_ok=True)
     unfinished.replace(path)
     return report
+
+
+def _report(
+    store: Store, catalogue: Catalogue, embedded: int, removed: tuple[str, ...]
+) -> BuildReport:
+    empty = tuple(sorted(catalogue.items.keys() - store.signatures().keys()))
+    photos, unreadable = store.photo_count(), store.unreadable()
+    return BuildReport(len(store), photos, embedded, unreadable, empty, removed)
 
 
 def kept_beside(path: Path) -> Path:
@@ -183,23 +184,22 @@ class _Progress:
         return photo
 
 
-def _put_item(
-    store: Store, catalogue: Catalogue, item: str, photos: Iterable[Embedded], sampled: bool
-) -> None:
+def _put_item(store: Store, item: str, photos: Iterable[Embedded], sampled: bool) -> None:
     """Put an item into the store, unless none of its photos can be read."""
     names: list[str] = []
     states: list[State] = []
 
     def named() -> Iterator[tuple[str, Vector | PhotoError]]:
         for photo in photos:
-            names.extend(catalogue.within([photo.photo]))
+            names.append(photo.name)
             states.append(photo.state)
-            yield photo_name(names[-1]), photo.result
+            yield photo.name, photo.result
 
     row, running, unreadable = gather(item, named(), store.info.dim)
     if row is not None:
         # Of the files as they were when they were read, for what changed since to be seen.
-        store.put(replace(row, signature=signature(names, states)))
+        sign, reference = signature(names, states), photo_name(row.reference)
+        store.put(replace(row, signature=sign, reference=reference))
         if sampled:
             whitening.put_spread(store, row, running)
     store.put_unreadable(item, unreadable)

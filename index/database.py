@@ -14,8 +14,6 @@ from embedder.locking import only_process
 FORMAT_VERSION = 2
 APPLICATION_ID = 0x656D6264  # "embd": tells an index from any other SQLite file
 _WAIT_SECONDS = 5.0  # for another process to finish its commit
-# The upper pages of an index of ten million items are 20 MB; those of a small one are all it takes.
-_CACHE_KB = 32_000
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,6 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     # A file from elsewhere may hold triggers, views and broken pages: trust none of them.
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
-    connection.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
     return connection
 
 

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -26,20 +25,19 @@ _SETTLED_AFTER_NS = 2_000_000_000
 State = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Embedded:
+class Embedded(NamedTuple):
     """What came of one photo.
 
     Attributes:
         item_id: its item.
-        photo: its path.
+        name: its path within the catalogue.
         state: of its file, when it was read.
         result: float32 (dim,), or why it cannot be read.
         new: whether it was embedded now; not if it was known from before, or cannot be read.
     """
 
     item_id: str
-    photo: str
+    name: str
     state: State
     result: Vector | PhotoError
     new: bool
@@ -47,7 +45,7 @@ class Embedded:
 
 class _Asked(NamedTuple):
     photo: str
-    name: bytes
+    name: str
     state: State
     known: KeptPhoto | None  # if its file is unchanged
     alike: tuple[KeptPhoto, ...]  # photos of the item whose files are as large
@@ -97,7 +95,7 @@ def embed_photos(
         for (item_id, asked, gone), answers in answered:
             pairs = list(zip(asked, answers, strict=True))
             changed = [
-                (one.name, answer.result)
+                (os.fsencode(one.name), answer.result)
                 for one, answer in pairs
                 if isinstance(answer.result, KeptPhoto) and answer.result is not one.known
             ]
@@ -105,7 +103,7 @@ def embed_photos(
             kept.remove(item_id, gone)
             for one, (state, result, new) in pairs:
                 vector = result.vector if isinstance(result, KeptPhoto) else result
-                yield Embedded(item_id, one.photo, state, vector, new)
+                yield Embedded(item_id, one.name, state, vector, new)
 
 
 def _questions(catalogue: Catalogue, items: Sequence[str], kept: KeptPhotos) -> Iterator[_Question]:
@@ -115,24 +113,24 @@ def _questions(catalogue: Catalogue, items: Sequence[str], kept: KeptPhotos) -> 
         for photo in known.values():
             of_size.setdefault(photo.size, []).append(photo)
         photos = catalogue.items[item_id]
-        names = [os.fsencode(name) for name in catalogue.within(photos)]
+        names = catalogue.within(photos)
         for start in range(0, len(photos), _PHOTOS_AT_ONCE):
             part = slice(start, start + _PHOTOS_AT_ONCE)
             states = settled_states(photos[part])
             files = zip(photos[part], names[part], states, strict=True)
             last = start + _PHOTOS_AT_ONCE >= len(photos)
-            gone = known.keys() - set(names) if last else set()
+            gone = known.keys() - set(map(os.fsencode, names)) if last else set()
             yield _Question(item_id, [_ask(*file, known, of_size) for file in files], gone)
 
 
 def _ask(
     photo: str,
-    name: bytes,
+    name: str,
     state: State,
     known: dict[bytes, KeptPhoto],
     of_size: dict[int, list[KeptPhoto]],
 ) -> _Asked:
-    found = known.get(name)
+    found = known.get(os.fsencode(name))
     same = found is not None and (found.size, found.changed) == state
     alike = () if same else tuple(of_size.get(state[0], ()))
     return _Asked(photo, name, state, found if same else None, alike)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from embedder import Embedder, Photo
 from embedder.labelled_vectors import LabelledVectors
-from embedder.score_space import ScoreSpace
+from embedder.score_space import ScoreSpace, cosines
 from index.calibration import Calibration, read_background, read_calibration, uncalibrated
 from index.candidates import Candidates, check_candidates, unknown_ids_error
 from index.database import refuse_other_model
@@ -163,7 +163,7 @@ class Matcher:
             raise ValueError(f"expected a count of 1 or more, got {count}")
         ids = list(check_candidates(candidates))
         unit = self._project(_unit_rows(vectors, self.store.info.dim))
-        scores = unit @ self._centroids(ids).T
+        scores = cosines(unit, self._centroids(ids))
         rows = np.arange(len(scores))[:, None]
         columns = np.argpartition(scores, -count, axis=1)[:, -count:] if count < len(ids) else None
         best = scores if columns is None else scores[rows, columns]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from embedder import Photo, PhotoError
 from embedder.photos import photo_name
+from embedder.score_space import cosines
 from index.calibration import Calibration
 from index.deciding import decide
 from index.describing import MAX_ERROR, CandidateSet, describe
@@ -133,7 +134,7 @@ class Session:
         readable = np.flatnonzero(counts)
         means, counts = means[readable], counts[readable]
         scores, background = (
-            np.clip(means @ known.T, -1, 1)
+            np.clip(cosines(means, known), -1, 1)
             for known in (candidates.centroids, candidates.background)
         )
         decision = decide(

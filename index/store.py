@@ -46,6 +46,9 @@ CREATE TABLE spreads (item_id TEXT PRIMARY KEY, content BLOB NOT NULL);
 CREATE INDEX unreadable_item ON unreadable (item_id);
 """
 
+# The upper pages of an index of ten million items are 20 MB; those of a small one are all it takes.
+_CACHE_KB = 32_000
+
 # One statement for a list of any length: each of its own would cost four times as much.
 _FETCH = """
 SELECT items.id, centroid, photos, dispersion, checksum
@@ -82,6 +85,7 @@ class Store:
         with sqlite_errors(path):
             undo_half_done(path)
             connection = connect(path, "rw" if writable else "ro")
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
             try:
                 return cls(path, connection, read_info(path, connection))
             except BaseException:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from embedder.score_space import SHRINKAGE, fit_score_space, within_scatter
+from embedder.score_space import cosines as all_cosines
 
 DIM = 6
 
@@ -134,3 +135,13 @@ def test_no_space_without_two_items_or_with_copies_only():
     assert fit_score_space(*within_scatter(vectors[:0], one[:0]), centres[:0]) is None
     copies, labels = np.repeat(centres, 20, axis=0), np.repeat([0, 1], 20)
     assert fit_score_space(*within_scatter(copies, labels), centres) is None
+
+
+@pytest.mark.parametrize("asked", [0, 1, 10, 300])
+@pytest.mark.parametrize("known", [0, 1, 262, 263, 2000, 9000])
+def test_cosines_in_parts_are_the_products(asked, known):
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=(asked, 100)), rng.normal(size=(known, 100)).astype(np.float32)
+    found = all_cosines(left, right)
+    assert found.shape == (asked, known)
+    np.testing.assert_allclose(found, np.einsum("ad,bd->ab", left, right), atol=1e-9)
