@@ -13,19 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from speed_data import DIM, centroids, item_id, write_index
 
 from embedder.score_space import unit
 from index import Matcher
 from index.assignment import best_assignment
-from index.calibrating import background
-from index.calibration import Calibration, write_calibration
-from index.database import IndexInfo
 from index.marginals import can_be_exact, marginals
-from index.rows import Item
-from index.store import Store
 
-ITEMS, DIM = 10_000, 100
-FITTED = Calibration((2, 50), (0.07, 0.07), (2.0, 2.0), (0.0, 0.0), (2.0, 2.0))
+ITEMS = 10_000
 
 
 def milliseconds(work: Callable[[], object], runs: int = 7) -> float:
@@ -39,29 +34,19 @@ def milliseconds(work: Callable[[], object], runs: int = 7) -> float:
     return 1000 * statistics.median(times)
 
 
-def write_index(path: Path, rows: np.ndarray) -> None:
-    """An index of vectors."""
-    with Store.create(path, IndexInfo("f" * 64, DIM, 0.1, "")) as store:
-        for number, row in enumerate(rows):
-            store.put(Item(f"sku-{number:06d}", row, 100, 0.1, "", b""))
-        store.commit()
-        write_calibration(store, FITTED, background(store))
-        store.commit()
-
-
 def main() -> None:
     """Print all of it."""
     rng = np.random.default_rng(0)
-    rows = unit(rng.normal(size=(ITEMS, DIM))).astype(np.float32)
+    rows = np.concatenate(list(centroids(ITEMS)))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "items.index"
-        write_index(path, rows)
+        write_index(path, ITEMS, "f" * 64)
         opening = milliseconds(lambda: Matcher.open(path).close(), 50)
         print(f"{'open an index of 10,000 items':<52}{opening:>9.2f}")
         with Matcher.open(path) as matcher:
             for count in (1, 10, 100, 1000):
                 asked = unit(rows[:count] + 0.08 * rng.normal(size=(count, DIM)))
-                ids = [f"sku-{number:06d}" for number in range(count)]
+                ids = [item_id(number) for number in range(count)]
                 spent = milliseconds(lambda a=asked, i=ids: matcher.match_vectors(a, i))
                 print(f"{f'match {count} vectors to {count} candidates':<52}{spent:>9.2f}")
     for count in (10, 64, 300, 1000):

@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 Command = Sequence[str | Path]
 
+EMBED = Path(sys.executable).with_name("embed")
+
 
 class Spent(NamedTuple):
     """What a process took.

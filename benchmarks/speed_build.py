@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from processes import run
+from processes import EMBED, run
 from speed_data import MODELS, write_models
 
 from embedder import Embedder, read_catalogue
@@ -25,7 +25,6 @@ from embedder.parallel import default_jobs
 from embedder.photos import FILL, pad, prepare
 from index import build_index
 
-EMBED = Path(sys.executable).with_name("embed")
 NAIVE = Path(__file__).with_name("naive_build.py").resolve()
 LARGE, LARGE_PHOTOS = (4000, 3000), 120
 FEW, MANY = 1_000, 100_000

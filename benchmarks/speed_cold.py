@@ -7,11 +7,10 @@ import sys
 from pathlib import Path
 
 import faiss
-from processes import in_turn
+from processes import EMBED, in_turn
 from speed_data import DIM, MODELS, centroids, item_id, write_index, write_models
 
 ITEMS, PHOTOS, TURNS = 10_000, 10, 11
-EMBED = Path(sys.executable).with_name("embed")
 IMPORTS = "import numpy, faiss, ai_edge_litert.interpreter, PIL.Image, click"
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from processes import run
+from processes import EMBED, run
 from speed_data import DIM
 
 from embedder import Embedder
@@ -28,7 +28,6 @@ from index import add_item, remove_items
 from index.store import Store
 
 ITEMS, PHOTOS, NEW, TURNS = 10_000, 100, 10, 5
-EMBED = Path(sys.executable).with_name("embed")
 SCAN = """
 import os, sys
 for folder in os.scandir(sys.argv[1]):

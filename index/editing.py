@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,9 +63,7 @@ def add_item(
     """
     path = Path(path)
     item_id = checked_id(item_id, str(path))
-    refuse_folder(path)
-    Store.open(path).close()  # where there is none, nothing is written
-    with only_writer(path, "another process"), Store.open(path, writable=True) as store:
+    with _opened_alone(path) as store:
         refuse_other_model(path, store.info, embedder.info.fingerprint)
         replaced = store.has(item_id)
         if replaced and not replace:
@@ -101,12 +100,19 @@ def remove_items(path: str | os.PathLike[str], ids: Iterable[str]) -> int:
     path = Path(path)
     given = [ids] if isinstance(ids, str) else ids
     wanted = list(dict.fromkeys(checked_id(item_id, str(path)) for item_id in given))
-    refuse_folder(path)
-    Store.open(path).close()
-    with only_writer(path, "another process"), Store.open(path, writable=True) as store:
+    with _opened_alone(path) as store:
         unknown = [item_id for item_id in wanted if not store.has(item_id)]
         if unknown:
             raise unknown_ids_error(unknown, store)
         store.remove(wanted)
         store.commit()
     return len(wanted)
+
+
+@contextmanager
+def _opened_alone(path: Path) -> Iterator[Store]:
+    """An index that is there, to be written by nobody else meanwhile."""
+    refuse_folder(path)
+    Store.open(path).close()  # where there is none, not even a lock is written
+    with only_writer(path, "another process"), Store.open(path, writable=True) as store:
+        yield store
