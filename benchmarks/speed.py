@@ -34,7 +34,7 @@ def machine() -> str:
 def main() -> None:
     """Print all parts asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=[])
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=[], metavar="PART")
     parser.add_argument("--work", type=Path, required=True)
     data = Path(os.environ.get("EMBED_REAL_DATA", "../shared/data"))
     parser.add_argument("--data", type=Path, default=data)

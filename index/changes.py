@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from embedder.catalogue import Catalogue
-from embedder.errors import IndexFileError
+from embedder.errors import IndexBusyError, IndexFileError
 from index import whitening
 from index.database import IndexInfo, journal_of, sqlite_errors, undo_half_done
 from index.embedding import State, settled_states
@@ -52,6 +52,7 @@ def copy_or_new(path: Path, unfinished: Path, info: IndexInfo) -> Start:
     An old index that is of another model, or damaged, has nothing worth keeping.
 
     Raises:
+        IndexBusyError: another program holds the index.
         IndexFileError: it cannot be written.
     """
     # A journal would be played back into whatever has the name it was made for.
@@ -65,6 +66,8 @@ def copy_or_new(path: Path, unfinished: Path, info: IndexInfo) -> Start:
                 store.write_info(info)
                 return Start(store, before, lost, damaged)
             lost = {item for item, sign in store.signatures().items() if sign == ADDED_BY_HAND}
+    except IndexBusyError:
+        raise  # it is not damaged: items added by hand would be lost
     except IndexFileError:
         pass
     if store is not None:

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from embedder import read_catalogue
+from embedder import IndexBusyError, read_catalogue
 from index import add_item, build_index
 from index.store import Store
 
@@ -217,3 +217,20 @@ def test_an_interruption_loses_nothing_of_photos_that_were_renamed(built, folder
     with pytest.raises(KeyboardInterrupt):
         build(folder, random_embedder, built, on_progress=stop)
     assert build(folder, random_embedder, built).embedded == 0
+
+
+def test_an_index_that_another_program_holds_is_not_taken_for_damaged(
+    built, folder, random_embedder, everything, monkeypatch
+):
+    monkeypatch.setattr("index.database._WAIT_SECONDS", 0.1)
+    add_item(built, random_embedder, "hand", sorted(min(folder.iterdir()).iterdir()))
+    before = everything(built)
+    other = sqlite3.connect(built, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    other.execute("UPDATE items SET photos = photos + 1")
+    assert built.with_name(f"{built.name}-journal").exists()
+    with pytest.raises(IndexBusyError, match="in use by another process"):
+        build(folder, random_embedder, built)
+    other.execute("ROLLBACK")
+    other.close()
+    assert everything(built) == before
