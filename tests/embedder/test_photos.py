@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embedder import PhotoError, photos
+from embedder import PhotoError, photo_formats
 from embedder.photos import FILL, list_photos, photo_name, prepare
 
 
@@ -320,7 +320,7 @@ def test_a_photo_of_too_many_pixels_is_refused_before_decoding():
 
 @pytest.mark.parametrize(("side", "refused"), [(20, False), (21, True)])
 def test_the_limit_is_on_decoded_pixels(monkeypatch, side: int, refused: bool):
-    monkeypatch.setattr(photos, "MAX_DECODED_PIXELS", 400)
+    monkeypatch.setattr(photo_formats, "MAX_DECODED_PIXELS", 400)
     if refused:
         assert refusal(encoded(picture(side, side))).reason == (
             "expected at most 400 pixels, found 21 x 21"
