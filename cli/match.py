@@ -6,12 +6,13 @@ import csv
 import io
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from cli.output import index_option, jobs_option, listed, model_option, say, table
+from cli.output import index_option, jobs_option, listed, model_option, say, shown_json, table
 
 if TYPE_CHECKING:
     from index import Matches
@@ -24,8 +25,8 @@ FORMATS = ("table", "json", "jsonl", "csv")
     "--candidates",
     required=True,
     metavar="FILE",
-    help="The items that can be in the photos: one id a line, or 'id,quantity'; '-' reads them "
-    "from standard input.",
+    help="The items that can be in the photos: one id a line, or 'id,quantity', or with a tab in "
+    "place of the comma; '-' reads them from standard input.",
 )
 @click.argument("photos", metavar="PHOTOS...", nargs=-1, type=click.Path(path_type=Path))
 @index_option
@@ -90,9 +91,10 @@ def match(
     from embedder.quiet import native_output_silenced
     from index import Matcher, read_candidates
 
-    ids = read_candidates(sys.stdin.buffer if candidates == "-" else candidates)
     objects = objects_in(photos, views)
     with Matcher.open(index, model) as matcher:
+        source = sys.stdin.buffer if candidates == "-" else candidates
+        ids = read_candidates(source, matcher.store.has)
         embedder = matcher.embedder
         with native_output_silenced():
             embedder.warm_up()
@@ -163,23 +165,29 @@ def _rounded(value: object) -> object:
 
 
 def _as_json(matches: Matches) -> str:
-    return json.dumps(_rounded(matches.to_dict()), indent=2, ensure_ascii=False) + "\n"
+    return _json(matches.to_dict(), indent=2)
 
 
 def _as_jsonl(matches: Matches) -> str:
-    rows = [_rounded(found.to_dict()) for found in matches]
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return "".join(_json(found.to_dict()) for found in matches)
+
+
+def _json(document: object, indent: int | None = None) -> str:
+    return shown_json(json.dumps(_rounded(document), indent=indent, ensure_ascii=False)) + "\n"
 
 
 def _as_csv(matches: Matches) -> str:
     from index.results import COLUMNS
 
+    rows = [[_rounded(getattr(found, name)) for name in COLUMNS] for found in matches]
+    return "".join(map(_csv_line, [COLUMNS, *rows]))
+
+
+def _csv_line(values: Sequence[object]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for found in matches:
-        writer.writerow([_rounded(getattr(found, name)) for name in COLUMNS])
-    return text.getvalue()
+    # With a line feed for an end the writer would not quote a name with a carriage return in it.
+    csv.writer(text, lineterminator="\r\n").writerow(values)
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 _ORDER = {"unreadable": 0, "unsure": 1, "unknown": 2, "matched": 3}
