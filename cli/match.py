@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.output import index_option, jobs_option, listed, model_option, say, shown_json, table
+from cli.output import (
+    index_option,
+    jobs_option,
+    listed,
+    model_option,
+    photo_path,
+    say,
+    shown_json,
+    table,
+)
 
 if TYPE_CHECKING:
     from index import Matches
@@ -28,7 +37,7 @@ FORMATS = ("table", "json", "jsonl", "csv")
     help="The items that can be in the photos: one id a line, or 'id,quantity', or with a tab in "
     "place of the comma; '-' reads them from standard input.",
 )
-@click.argument("photos", metavar="PHOTOS...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("photos", metavar="PHOTOS...", nargs=-1, type=photo_path)
 @index_option
 @model_option
 @click.option("--independent", is_flag=True, help="Score each photo by itself, not one to one.")
@@ -106,7 +115,8 @@ def match(
             max_error=max_error,
             jobs=jobs,
         )
-    click.echo(_FORMATTERS[format_](matches), nl=False)
+    # Otherwise click would take what looks like a colour out of the names in a CSV file.
+    click.echo(_FORMATTERS[format_](matches), nl=False, color=True)
     _summarise(matches, independent)
     if all(found.status == "unreadable" for found in matches):
         raise click.ClickException("none of the photos can be read")

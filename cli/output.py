@@ -43,6 +43,8 @@ index_option = click.option(
     show_envvar=True,
     help="The index file.",
 )
+# Not refused by click where it may not be read: one bad photo does not stop the others.
+photo_path = click.Path(path_type=Path, readable=False)
 jobs_option = click.option(
     "--jobs", type=click.IntRange(min=1), help="Threads to use.  [default: all cores]"
 )

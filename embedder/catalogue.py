@@ -144,7 +144,8 @@ def _relative(photo: str, root: str) -> str:
 
 def _read_folder(root: Path) -> dict[str, list[str]]:
     try:
-        folders = [e for e in os.scandir(root) if e.is_dir() and not e.name.startswith(".")]
+        with os.scandir(root) as entries:
+            folders = [e for e in entries if not e.name.startswith(".") and e.is_dir()]
         items = {folder.name: photos_below(folder.path) for folder in folders}
     except OSError as error:
         raise CatalogueError(f"{error.filename}: cannot be read: {error.strerror}") from error

@@ -15,7 +15,9 @@ from index.rows import Item
 from index.store import Store
 
 plain_ids = st.text(
-    st.characters(blacklist_categories=["Cs", "Cc", "Zs", "Zl", "Zp"], blacklist_characters=",#\ufeff"),
+    st.characters(
+        blacklist_categories=["Cs", "Cc", "Zs", "Zl", "Zp"], blacklist_characters=",#\ufeff"
+    ),
     min_size=1,
 )
 
