@@ -5,36 +5,17 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from embedder.errors import IndexBusyError, IndexFileError, ModelError
 from embedder.locking import only_process
+from index.schema import APPLICATION_ID, FORMAT_VERSION, MEND, IndexInfo, is_newer
 
-FORMAT_VERSION = 2
-APPLICATION_ID = 0x656D6264  # "embd": tells an index from any other SQLite file
 _WAIT_SECONDS = 5.0  # for another process to finish its commit
-
-
-@dataclass(frozen=True)
-class IndexInfo:
-    """What an index says about itself.
-
-    Attributes:
-        fingerprint: of the model its vectors are of.
-        dim: numbers in a vector.
-        temperature: divides the score in the softmax that gives a confidence.
-        catalogue: where the photos were.
-        created: time of the build, ISO 8601 in UTC; empty while it is being built.
-        whitened: whether scores are cosines in a score space that the index holds, not plain ones.
-    """
-
-    fingerprint: str
-    dim: int
-    temperature: float
-    catalogue: str
-    created: str = ""
-    whitened: bool = False
+_DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_DAMAGE |= {sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_SCHEMA}
+_DAMAGE |= {sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_NOMEM}
+_MOST_BYTES = 2**28  # of a value: a damaged length would ask for more
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -44,6 +25,7 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
     # A file from elsewhere may hold triggers, views and broken pages: trust none of them.
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
     return connection
 
 
@@ -66,49 +48,6 @@ def undo_half_done(path: Path) -> None:
             connection.execute("SELECT count(*) FROM sqlite_schema")
         finally:
             connection.close()
-
-
-def check_header(path: Path, connection: sqlite3.Connection) -> None:
-    """Refuse what is not an index of this version.
-
-    Raises:
-        IndexFileError: it is another database, or of a newer or an older version.
-    """
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if application != APPLICATION_ID:
-        raise IndexFileError(f"{path}: expected an index file, found another SQLite database")
-    if version == FORMAT_VERSION:
-        return
-    advice = (
-        "written by a newer version of embed; upgrade it"
-        if version > FORMAT_VERSION
-        else "written by an older version of embed: build the index again"
-    )
-    raise IndexFileError(
-        f"{path}: expected format version {FORMAT_VERSION}, found {version}: {advice}"
-    )
-
-
-def read_info(path: Path, connection: sqlite3.Connection) -> IndexInfo:
-    """What an open index says about itself.
-
-    Raises:
-        IndexFileError: it is no index of this version, or does not say.
-    """
-    check_header(path, connection)
-    meta = dict(connection.execute("SELECT key, value FROM meta"))
-    try:
-        return IndexInfo(
-            meta["fingerprint"],
-            int(meta["dim"]),
-            float(meta["temperature"]),
-            meta["catalogue"],
-            meta["created"],
-            {"True": True, "False": False}[meta["whitened"]],
-        )
-    except (KeyError, ValueError, TypeError) as error:
-        raise IndexFileError(f"{path}: damaged: its description is not whole ({error})") from error
 
 
 def refuse_other_model(path: Path, info: IndexInfo, fingerprint: str) -> None:
@@ -156,17 +95,43 @@ def only_writer(path: Path, other: str) -> Iterator[None]:
         raise IndexFileError(f"{path}: cannot be written: {error.strerror}") from error
 
 
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether an error says that a file is damaged, and not that a disk or another process is."""
+    # Python's own, for text that is not UTF-8, has no code.
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _DAMAGE
+
+
 def is_damaged_index(path: Path) -> bool:
     """Whether a file that does not open was an index of ours, by its first 100 bytes.
 
     Not of a newer version: that one is whole, and for another program.
     """
-    with path.open("rb") as file:
-        header = file.read(100)
+    header = _header(path)
     if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
         return False
-    version, application = (int.from_bytes(header[at : at + 4], "big") for at in (60, 68))
-    return application == APPLICATION_ID and version <= FORMAT_VERSION
+    application = int.from_bytes(header[68:72], "big")
+    return application == APPLICATION_ID and not is_newer(_version(header))
+
+
+def refuse_newer(path: Path) -> None:
+    """An index of a later program is not to be repaired by this one.
+
+    Raises:
+        IndexFileError: it is one, by its first 100 bytes.
+    """
+    if path.exists() and is_newer(version := _version(_header(path))):
+        raise IndexFileError(
+            f"{path}: expected format version {FORMAT_VERSION}, found {version}: upgrade embed"
+        )
+
+
+def _header(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(100)
+
+
+def _version(header: bytes) -> int:
+    return int.from_bytes(header[60:64], "big")
 
 
 @contextmanager
@@ -181,6 +146,4 @@ def sqlite_errors(path: Path) -> Iterator[None]:
             ) from error
         raise IndexFileError(f"{path}: cannot be read or written: {error}") from error
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # damage to a name in a message
-        raise IndexFileError(
-            f"{path}: not an index file, or damaged ({error}): build the index again"
-        ) from error
+        raise IndexFileError(f"{path}: not an index file, or damaged ({error}): {MEND}") from error

@@ -20,11 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.errors import IndexFileError
-from index.database import connect, journal_of, sqlite_errors
+from index.database import connect, is_damage, journal_of, sqlite_errors
 
 _FORMAT = "1"
-_DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_DAMAGE |= {sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_SCHEMA}
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -184,8 +182,7 @@ def _errors(path: Path) -> Iterator[None]:
             yield
     except IndexFileError as error:
         cause = error.__cause__
-        code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-        if code & 0xFF in _DAMAGE:
+        if not isinstance(cause, sqlite3.Error) or is_damage(cause):
             raise DamagedKeptError(f"{path}: damaged ({cause})") from cause
         raise
 
@@ -204,7 +201,7 @@ def _is_of(path: Path, meta: dict[str, str]) -> bool:
     except UnicodeDecodeError:  # damage to a name in a message
         return False
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF in _DAMAGE:
+        if is_damage(error):
             return False
         raise
 

@@ -34,9 +34,10 @@ def everything():
         connection = sqlite3.connect(index)
         queries = [
             "SELECT id, centroid, photos, dispersion, reference, checksum FROM items ORDER BY id",
+            "SELECT id FROM items INDEXED BY items_again ORDER BY id",
             "SELECT * FROM unreadable ORDER BY item_id, photo",
             "SELECT * FROM spreads ORDER BY item_id",
-            "SELECT * FROM meta WHERE key NOT IN ('created', 'catalogue') ORDER BY key",
+            "SELECT * FROM meta WHERE key NOT IN ('created', 'catalogue', 'seal') ORDER BY key",
         ]
         found = [connection.execute(query).fetchall() for query in queries]
         connection.close()

@@ -8,7 +8,7 @@ import pytest
 
 from embedder import CatalogueError, Embedder, IndexBusyError, IndexFileError, read_catalogue
 from index import build_index
-from index.database import FORMAT_VERSION
+from index.schema import FORMAT_VERSION
 from index.store import Store
 
 

@@ -112,14 +112,15 @@ def test_an_index_of_another_model_is_refused_and_left_alone(built, other_embedd
     assert built.read_bytes() == before
 
 
-def test_a_build_with_another_model_names_added_items_as_removed(
+def test_a_build_with_another_model_names_added_items_as_lost(
     built, folder, random_embedder, other_embedder, new
 ):
     for item_id in ("z", "hand", min(ids(built))):
         add_item(built, random_embedder, item_id, new, replace=True)
-    assert build(folder, other_embedder, built).removed == ("hand", "z")
+    report = build(folder, other_embedder, built)
+    assert (report.lost, report.removed) == (("hand", "z"), ())
     assert ids(built) == sorted(item.name for item in folder.iterdir())
-    assert build(folder, other_embedder, built).removed == ()
+    assert build(folder, other_embedder, built).lost == ()
 
 
 def test_unreadable_photos_are_reported_and_change_nothing_else(built, random_embedder, new):

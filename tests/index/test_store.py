@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from embedder import IndexBusyError, IndexFileError, PhotoError
-from index.database import APPLICATION_ID, FORMAT_VERSION, IndexInfo
 from index.rows import Item
+from index.schema import APPLICATION_ID, FORMAT_VERSION, IndexInfo
 from index.store import Store
 
 DIM = 5
@@ -140,13 +140,14 @@ def test_truncated_file_is_refused_or_reads_right(path, tmp_path):
 
 def test_newer_format_says_upgrade(path):
     edit(path, f"PRAGMA user_version = {FORMAT_VERSION + 1}")
-    with pytest.raises(IndexFileError, match=r"found 3.*upgrade"):
+    with pytest.raises(IndexFileError, match=r"found 4.*upgrade"):
         Store.open(path)
 
 
 def test_older_format_says_build_again(path):
     edit(path, f"PRAGMA user_version = {FORMAT_VERSION - 1}")
-    with pytest.raises(IndexFileError, match=r"expected format version 2, found 1.*build.*again"):
+    edit(path, "DROP INDEX items_again")
+    with pytest.raises(IndexFileError, match=r"expected format version 3, found 2.*build.*again"):
         Store.open(path)
 
 

@@ -1,0 +1,160 @@
+"""From a damaged index to a new one with all of it that is whole.
+
+Rows are taken over one by one, so that what is damaged takes nothing else with it, and the new file
+has none of the old one's structure. What the new one lacks is left to the build that asked.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from embedder.errors import IndexFileError
+from index.database import connect, is_damage, sqlite_errors, undo_half_done
+from index.parts import PARTS, is_sealed
+from index.rows import COLUMNS, whole_item
+from index.schema import IndexInfo, first_page
+from index.store import Store
+
+_LONGEST_GAP = 1_000_000  # row numbers that are tried one by one
+_ROWS = f"SELECT number, {COLUMNS} FROM items"
+
+
+class Salvaged(NamedTuple):
+    """What came of a damaged index.
+
+    Attributes:
+        store: a new one, with the rows that are whole.
+        known: ids of the items that the old one had, as far as it can be read.
+        whitened: whether the old one had a score space; None if none of it was of use.
+    """
+
+    store: Store
+    known: set[str]
+    whitened: bool | None
+
+
+def salvage(path: Path, unfinished: Path, info: IndexInfo) -> Salvaged:
+    """Make a new index at `unfinished` of what is whole of the one at `path`, of the same model.
+
+    Raises:
+        IndexBusyError: another program holds the index.
+        IndexFileError: a file cannot be read or written; not that the index is damaged.
+    """
+    copy = unfinished.with_name(f"{unfinished.name}.old")
+    store = Store.create(unfinished, info)
+    try:
+        _undo_half_done(path)
+        shutil.copyfile(path, copy)
+        # One that was rearranged with other tools has another first page than those that we make.
+        return _taken_over(copy, store, with_first_page=True) or (
+            _taken_over(copy, store, with_first_page=False) or Salvaged(store, set(), None)
+        )
+    except BaseException:
+        store.close()
+        raise
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _undo_half_done(path: Path) -> None:
+    try:
+        with sqlite_errors(path):
+            undo_half_done(path)
+    except IndexFileError as error:
+        if not (isinstance(error.__cause__, sqlite3.Error) and is_damage(error.__cause__)):
+            raise
+
+
+def _taken_over(copy: Path, store: Store, with_first_page: bool) -> Salvaged | None:
+    """None if nothing is found in the copy."""
+    size = copy.stat().st_size
+    with copy.open("r+b") as file:
+        kept = file.read(4096)
+        if with_first_page:
+            file.seek(0)
+            file.write(_first_page(size))
+    with sqlite_errors(copy), closing(connect(copy, "ro")) as old:
+        old.text_factory = lambda content: content.decode(errors="replace")
+        known = _ids(old)
+        query = "SELECT value FROM meta WHERE key = 'fingerprint'"
+        of_model = _values(old, query) == [store.info.fingerprint]
+        whitened = _take_over(old, store, size) if of_model else None
+    if known or of_model:
+        return Salvaged(store, known, whitened)
+    with copy.open("r+b") as file:
+        file.write(kept)
+    return None
+
+
+def _first_page(size: int) -> bytes:
+    """That of an index of `size` bytes, in place of a damaged one: it is the same in all."""
+    page = bytearray(first_page())
+    page[28:32] = (size // len(page)).to_bytes(4, "big")
+    page[92:96] = page[24:28]  # the number of pages is that of this version of the file
+    return bytes(page)
+
+
+def _take_over(old: sqlite3.Connection, store: Store, size: int) -> bool:
+    """Copy what is whole of an open index into a new one; says whether it had a score space."""
+    taken = set[str]()
+    for columns in _rows(old, most=size // (4 * store.info.dim)):
+        item = whole_item(columns, store.info.dim)
+        if item is not None and item.item_id not in taken:
+            store.put(item)
+            taken.add(item.item_id)
+    for item_id in taken:
+        for content in _values(old, "SELECT content FROM spreads WHERE item_id = ?", item_id):
+            if isinstance(content, bytes):  # `index.whitening` looks at its checksum
+                store.put_spread(item_id, content)
+    parts = {name: _values(old, "SELECT value FROM meta WHERE key = ?", name) for name in PARTS}
+    whole = {name: found[0] for name, found in parts.items() if found and is_sealed(found[0])}
+    for name, content in whole.items():
+        store.put_part(name, content)
+    store.commit()
+    return "score_space" in whole
+
+
+def _rows(old: sqlite3.Connection, most: int) -> Iterator[tuple[Any, ...]]:
+    """Rows from the first on, then from the last on, then those between, each by its number."""
+    low, high = 0, 2**63 - 1
+    for number, *columns in islice(_read(old, f"{_ROWS} ORDER BY number"), most):
+        low = number
+        yield tuple(columns)
+    for number, *columns in islice(_read(old, f"{_ROWS} ORDER BY number DESC"), most):
+        if number <= low:
+            return
+        high = number
+        yield tuple(columns)
+    for number in range(low + 1, min(high, low + _LONGEST_GAP)):
+        for _, *columns in _read(old, f"{_ROWS} WHERE number = ?", number):
+            yield tuple(columns)
+
+
+def _ids(old: sqlite3.Connection) -> set[str]:
+    """Ids by both indexes, for damage to one not to make up an item."""
+    names = ("items_again", "sqlite_autoindex_items_1")
+    again, first = (
+        set(_values(old, f"SELECT id FROM items INDEXED BY {name} ORDER BY id")) for name in names
+    )
+    return again & first or again | first
+
+
+def _values(old: sqlite3.Connection, query: str, *values: str | int) -> list[Any]:
+    return [value for (value,) in _read(old, query, *values)]
+
+
+def _read(old: sqlite3.Connection, query: str, *values: str | int) -> Iterator[tuple[Any, ...]]:
+    """As much of an answer as can be read."""
+    try:
+        yield from old.execute(query, values)
+    except UnicodeDecodeError:  # damage to a name in a message
+        pass
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
