@@ -13,7 +13,7 @@ import click
 from embedder.errors import EmbedError
 from embedder.version import __version__
 
-_COMMANDS = ("sample", "train", "build-index", "add", "remove", "calibrate", "match")
+_COMMANDS = ("sample", "train", "build-index", "add", "remove", "calibrate", "match", "verify")
 
 
 class _Group(click.Group):

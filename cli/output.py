@@ -60,11 +60,11 @@ def photo_columns() -> tuple[ProgressColumn, ...]:
 
 
 @contextmanager
-def photo_progress(what: str) -> Iterator[Callable[[int, int], None]]:
+def photo_progress(what: str, unit: str = "photos") -> Iterator[Callable[[int, int], None]]:
     """A progress bar with rate and time left on a terminal; silent elsewhere.
 
     Yields:
-        a function to call with (photos done, photos in all).
+        a function to call with (photos done, photos in all), or of another unit.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -81,7 +81,7 @@ def photo_progress(what: str) -> Iterator[Callable[[int, int], None]]:
                 return
             shown = time.monotonic()
             speed = bar.tasks[task].speed
-            note = f"{speed:,.0f} photos/s" if speed else ""
+            note = f"{speed:,.0f} {unit}/s" if speed else ""
             bar.update(task, completed=done, total=total, note=note)
 
         yield show

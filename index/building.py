@@ -35,7 +35,7 @@ from index.database import (
     refuse_newer,
 )
 from index.embedding import Embedded, State, embed_photos
-from index.kept_photos import DamagedKeptError, KeptPhotos
+from index.kept_photos import DamagedKeptError, KeptPhotos, kept_beside
 from index.schema import IndexInfo
 from index.statistics import gather
 from index.store import Store
@@ -165,11 +165,6 @@ def _report(
     photos, unreadable = store.photo_count(), store.unreadable()
     gone = tuple(sorted(removed)), tuple(sorted(lost))
     return BuildReport(len(store), photos, embedded, unreadable, empty, *gone)
-
-
-def kept_beside(path: Path) -> Path:
-    """Where the photos of an index are kept."""
-    return path.with_name(f"{path.name}.photos")
 
 
 def _refuse_other_file(path: Path) -> None:

@@ -15,6 +15,7 @@ _WAIT_SECONDS = 5.0  # for another process to finish its commit
 _DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _DAMAGE |= {sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_SCHEMA}
 _DAMAGE |= {sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_NOMEM}
+_LONGEST_CAUSE = 200  # characters: SQLite may quote a text that is damaged
 _MOST_BYTES = 2**28  # of a value: a damaged length would ask for more
 
 
@@ -139,11 +140,12 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     """Turns SQLite's errors into `IndexFileError` and `IndexBusyError`."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error):
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # damage to a name in a message
+        what = " ".join(str(error).split())[:_LONGEST_CAUSE]
+        if isinstance(error, UnicodeDecodeError) or is_damage(error):
+            raise IndexFileError(f"{path}: not an index, or damaged ({what}): {MEND}") from error
+        if "locked" in what:
             raise IndexBusyError(
                 f"{path}: in use by another process: wait for it to end, then try again"
             ) from error
-        raise IndexFileError(f"{path}: cannot be read or written: {error}") from error
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # damage to a name in a message
-        raise IndexFileError(f"{path}: not an index file, or damaged ({error}): {MEND}") from error
+        raise IndexFileError(f"{path}: cannot be read or written: {what}") from error

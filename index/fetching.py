@@ -5,28 +5,31 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from embedder.errors import IndexFileError
-from index.database import is_damage, sqlite_errors
+from index.database import connect, is_damage, sqlite_errors
 from index.rows import Origin, Row, are_centroids
 from index.schema import MEND
 
-# One statement for a list of any length: each of its own would cost four times as much.
+# One statement for a list of any length: each of its own would cost four times as much. The id is
+# the one that was asked for: the checksum tells whether the row is of another.
 _ROWS = """
-SELECT items.id, centroid, photos, dispersion, checksum
+SELECT wanted.value, centroid, photos, dispersion, checksum
 FROM json_each(?) AS wanted CROSS JOIN items ON items.id = wanted.value
 """
 _ORIGINS = """
-SELECT items.id, reference, signature, origin_checksum
+SELECT wanted.value, reference, signature, origin_checksum
 FROM json_each(?) AS wanted CROSS JOIN items ON items.id = wanted.value
 """
-_AGAIN = """
-SELECT items.id FROM json_each(?) AS wanted
-CROSS JOIN items INDEXED BY items_again ON items.id = wanted.value
+_THERE = """
+SELECT wanted.value FROM json_each(?) AS wanted
+CROSS JOIN items INDEXED BY sqlite_autoindex_items_1 ON items.id = wanted.value
 """
+_AGAIN = _THERE.replace("sqlite_autoindex_items_1", "items_again")
 
 
 def fetch_rows(
@@ -48,7 +51,7 @@ def fetch_rows(
         usable = are_centroids(vectors.reshape(-1, dim))
         if not usable.all():
             raise _damaged(path, list(found)[int(usable.argmin())])
-    refuse_hidden(path, connection, [item_id for item_id in ids if item_id not in found])
+    _refuse_hidden(path, connection, [item_id for item_id in ids if item_id not in found])
     return found
 
 
@@ -69,12 +72,19 @@ def fetch_origins(
     return found
 
 
-def refuse_hidden(path: Path, connection: sqlite3.Connection, missing: Sequence[str]) -> None:
-    """Make sure that items which were not found are not there.
+def has_row(path: Path, connection: sqlite3.Connection, item_id: str) -> bool:
+    """Whether there is an item.
 
     Raises:
-        IndexFileError: one is; what leads to its row is damaged.
+        IndexFileError: there is, but what leads to its row is damaged.
     """
+    found = bool(_fetch(path, connection, _THERE, [item_id]))
+    _refuse_hidden(path, connection, [] if found else [item_id])
+    return found
+
+
+def _refuse_hidden(path: Path, connection: sqlite3.Connection, missing: Sequence[str]) -> None:
+    """Items that were not found one way must not be there the other way either."""
     if missing:
         for (item_id,) in _fetch(path, connection, _AGAIN, missing):
             raise _damaged(path, item_id)
@@ -86,12 +96,13 @@ def _fetch(
     try:
         return connection.execute(query, (json.dumps(ids),)).fetchall()
     except sqlite3.DatabaseError as error:
+        if is_damage(error) and len(ids) == 1:
+            raise _damaged(path, ids[0], error) from error
         if is_damage(error):
-            for item_id in ids:  # one by one, to name the one that cannot be read
-                try:
-                    connection.execute(query, (json.dumps([item_id]),)).fetchall()
-                except sqlite3.DatabaseError as of_item:
-                    raise _damaged(path, item_id, of_item) from of_item
+            # One by one, to name the item. SQLite sees damage to a page when it reads it first.
+            with sqlite_errors(path), closing(connect(path, "ro")) as again:
+                for item_id in ids:
+                    _fetch(path, again, query, [item_id])
         with sqlite_errors(path):
             raise
 

@@ -14,10 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from embedder.errors import IndexFileError
+from embedder.errors import IndexFileError, PhotoError
 from index.database import connect, is_damage, sqlite_errors, undo_half_done
 from index.parts import PARTS, is_sealed
-from index.rows import COLUMNS, whole_item
+from index.rows import COLUMNS, text_checksum, whole_item
 from index.schema import IndexInfo, first_page
 from index.store import Store
 
@@ -102,22 +102,40 @@ def _first_page(size: int) -> bytes:
 
 def _take_over(old: sqlite3.Connection, store: Store, size: int) -> bool:
     """Copy what is whole of an open index into a new one; says whether it had a score space."""
-    taken = set[str]()
+    notes = _unreadable(old)
     for columns in _rows(old, most=size // (4 * store.info.dim)):
         item = whole_item(columns, store.info.dim)
-        if item is not None and item.item_id not in taken:
-            store.put(item)
-            taken.add(item.item_id)
-    for item_id in taken:
-        for content in _values(old, "SELECT content FROM spreads WHERE item_id = ?", item_id):
+        # Which items had unreadable photos is not known without the notes: build them anew.
+        if item is None or store.has(item.item_id) or (notes is None and item.signature):
+            continue
+        store.put(item)
+        store.put_unreadable(item.item_id, (notes or {}).get(item.item_id, ()))
+        for content in _values(old, "SELECT content FROM spreads WHERE item_id = ?", item.item_id):
             if isinstance(content, bytes):  # `index.whitening` looks at its checksum
-                store.put_spread(item_id, content)
+                store.put_spread(item.item_id, content)
     parts = {name: _values(old, "SELECT value FROM meta WHERE key = ?", name) for name in PARTS}
     whole = {name: found[0] for name, found in parts.items() if found and is_sealed(found[0])}
     for name, content in whole.items():
         store.put_part(name, content)
     store.commit()
-    return "score_space" in whole
+    # It may be the score space that is damaged: it is fitted anew, and is the same.
+    said = _values(old, "SELECT value FROM meta WHERE key = 'whitened'")
+    return "score_space" in whole or said == ["True"]
+
+
+def _unreadable(old: sqlite3.Connection) -> dict[str, list[PhotoError]] | None:
+    """The photos that could not be read, by item; None if a note is damaged or gone."""
+    rows = list(_read(old, "SELECT item_id, photo, reason, checksum FROM unreadable"))
+    again = _values(
+        old, "SELECT item_id FROM unreadable INDEXED BY unreadable_item ORDER BY item_id"
+    )
+    whole = all(text_checksum(*texts) == checksum for *texts, checksum in rows)
+    if not whole or sorted(item_id for item_id, *_ in rows) != again:
+        return None
+    notes: dict[str, list[PhotoError]] = {}
+    for item_id, photo, reason, _ in rows:
+        notes.setdefault(item_id, []).append(PhotoError(photo, reason))
+    return notes
 
 
 def _rows(old: sqlite3.Connection, most: int) -> Iterator[tuple[Any, ...]]:
@@ -140,7 +158,12 @@ def _ids(old: sqlite3.Connection) -> set[str]:
     """Ids by both indexes, for damage to one not to make up an item."""
     names = ("items_again", "sqlite_autoindex_items_1")
     again, first = (
-        set(_values(old, f"SELECT id FROM items INDEXED BY {name} ORDER BY id")) for name in names
+        {
+            item
+            for item in _values(old, f"SELECT id FROM items INDEXED BY {name}")
+            if type(item) is str
+        }
+        for name in names
     )
     return again & first or again | first
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from embedder.errors import IndexFileError, PhotoError
 from index.database import connect, sqlite_errors, undo_half_done
-from index.fetching import fetch_origins, fetch_rows, refuse_hidden
+from index.fetching import fetch_origins, fetch_rows, has_row
 from index.rows import COLUMNS, Item, Row, columns_of, is_whole, text_checksum, whole_item
 from index.schema import MEND, IndexInfo, create_tables, read_info, seal, write_info
 
@@ -104,15 +104,18 @@ class Store:
         Raises:
             IndexFileError: there is one, but what leads to its row is damaged.
         """
-        found = self._one("SELECT EXISTS (SELECT 1 FROM items WHERE id = ?)", item_id) == 1
-        if not found:
-            refuse_hidden(self.path, self._connection, [item_id])
-        return found
+        return has_row(self.path, self._connection, item_id)
 
     def ids(self) -> Iterator[str]:
-        """All item ids, sorted."""
+        """All item ids, sorted.
+
+        Raises:
+            IndexFileError: one is damaged.
+        """
         with sqlite_errors(self.path):
             for (item_id,) in self._connection.execute("SELECT id FROM items ORDER BY id"):
+                if not isinstance(item_id, str):
+                    raise IndexFileError(f"{self.path}: its list of ids is damaged: {MEND}")
                 yield item_id
 
     def neighbours(self, item_id: str, count: int) -> list[str]:
@@ -124,7 +127,7 @@ class Store:
                 *self._connection.execute(after, (item_id, count)),
                 *self._connection.execute(before, (item_id, count)),
             ]
-        return [row[0] for row in rows]
+        return [item_id for (item_id,) in rows if isinstance(item_id, str)]
 
     def items(self) -> Iterator[tuple[object, Item | None]]:
         """All ids, and their rows, None of one that is damaged; damaged ids can be of any type."""
@@ -282,6 +285,6 @@ class Store:
         with sqlite_errors(self.path):
             self._connection.commit()
 
-    def _one(self, query: str, *values: str) -> int:
+    def _one(self, query: str) -> int:
         with sqlite_errors(self.path):
-            return int(self._connection.execute(query, values).fetchone()[0])
+            return int(self._connection.execute(query).fetchone()[0])
