@@ -123,7 +123,8 @@ def whole_item(columns: Sequence[Any], dim: int) -> Item | None:
 
 def are_centroids(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """Which of the vectors (rows, dim) are of unit norm, or zero, as those of items are."""
-    squares: npt.NDArray[np.float32] = np.einsum("ij,ij->i", vectors, vectors)
+    with np.errstate(over="ignore"):
+        squares: npt.NDArray[np.float32] = np.einsum("ij,ij->i", vectors, vectors)
     usable: npt.NDArray[np.bool_] = (np.abs(squares - 1) < 1e-3) | (squares == 0)
     return usable
 
