@@ -16,7 +16,7 @@ import pytest
 
 from embedder import EmbedError, read_catalogue
 from index import Matcher, build_index, verify_index
-from index.rows import row_checksum, text_checksum
+from index.rows import origin_checksum, row_checksum
 from index.schema import seal
 from index.store import Store
 
@@ -140,7 +140,7 @@ def seal_again(path):
         query = "SELECT number, id, centroid, photos, dispersion, reference, signature FROM items"
         for number, *row, reference, signature in database.execute(query).fetchall():
             try:
-                sums = row_checksum(*row), text_checksum(row[0], reference, signature.hex())
+                sums = row_checksum(*row), origin_checksum(row[0], reference, signature)
             except (struct.error, TypeError, AttributeError):
                 continue
             update = "UPDATE items SET checksum = ?, origin_checksum = ? WHERE number = ?"
