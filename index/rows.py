@@ -132,7 +132,7 @@ def _is_row(
 
 def _is_origin(item_id: Any, reference: Any, signature: Any, checksum: Any) -> bool:
     try:
-        return origin_checksum(item_id, reference, signature) == checksum
+        return bool(origin_checksum(item_id, reference, signature) == checksum)
     except (TypeError, AttributeError):
         return False
 
