@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from embedder.advice import with_advice
 from embedder.errors import TrainingError
 
 Arrays = list[npt.NDArray[Any]]
@@ -69,14 +74,33 @@ def save_checkpoint(
     metadata = {"settings": settings, "progress": json.dumps(asdict(progress))}
     partial = folder / (_FILE + ".partial")
     try:
-        save_file(tensors, partial, metadata)
+        save_arrays(tensors, partial, metadata)
         partial.replace(folder / _FILE)
-    except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise TrainingError(
-            f"{folder / _FILE}: cannot be written ({error}); the checkpoint before it is kept: "
-            "make room and run the same command again"
+            f"{folder / _FILE}: cannot be written; the checkpoint before it is kept: "
+            f"{with_advice(error)}"
         ) from error
+
+
+def save_arrays(
+    arrays: dict[str, npt.NDArray[Any]], path: Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write a safetensors file, down to the disk.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    try:
+        save_file(arrays, path, metadata)
+    except SafetensorError as error:  # tells the system's number in its text only
+        found = re.search(r"\(os error (\d+)\)", str(error))
+        code = int(found[1]) if found else errno.EIO
+        raise OSError(code, os.strerror(code), str(path)) from error
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
 
 
 Stored = tuple[Progress, dict[str, Arrays]] | None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import groupby
@@ -89,6 +90,11 @@ def build_index(
         except DamagedKeptError:
             KeptPhotos.delete(kept_beside(path))
             return _build(catalogue, embedder, path, skip_empty, jobs, on_progress)
+        finally:
+            unfinished = _unfinished(path)  # on a full disk it would be in its own way
+            for file in (unfinished, journal_of(unfinished)):
+                with suppress(OSError):
+                    file.unlink(missing_ok=True)
 
 
 def _build(
@@ -99,7 +105,7 @@ def _build(
     jobs: int | None,
     on_progress: Callable[[int, int], None],
 ) -> BuildReport:
-    unfinished = path.with_name(path.name + ".building")
+    unfinished = _unfinished(path)
     signatures = signatures_of(catalogue)
     source = photo_name(catalogue.source.absolute())
     dim, fingerprint = embedder.info.architecture.dim, embedder.info.fingerprint
@@ -136,6 +142,10 @@ def _report(
     empty = tuple(sorted(catalogue.items.keys() - store.signatures().keys()))
     photos, unreadable = store.photo_count(), store.unreadable()
     return BuildReport(len(store), photos, embedded, unreadable, empty, removed)
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f"{path.name}.building")
 
 
 def kept_beside(path: Path) -> Path:

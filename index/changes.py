@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from embedder.catalogue import Catalogue
-from embedder.errors import IndexBusyError, IndexFileError
+from embedder.errors import IndexFileError
 from index import whitening
-from index.database import IndexInfo, journal_of, sqlite_errors, undo_half_done
+from index.database import IndexInfo, is_damage, journal_of, sqlite_errors, undo_half_done
 from index.embedding import State, settled_states
 from index.store import Store
 
@@ -66,10 +66,9 @@ def copy_or_new(path: Path, unfinished: Path, info: IndexInfo) -> Start:
                 store.write_info(info)
                 return Start(store, before, lost, damaged)
             lost = {item for item, sign in store.signatures().items() if sign == ADDED_BY_HAND}
-    except IndexBusyError:
-        raise  # it is not damaged: items added by hand would be lost
-    except IndexFileError:
-        pass
+    except IndexFileError as error:
+        if not is_damage(error):
+            raise  # the index may be whole: items added by hand would be lost
     if store is not None:
         store.close()
     unfinished.unlink(missing_ok=True)

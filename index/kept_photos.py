@@ -20,11 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.errors import IndexFileError
-from index.database import connect, journal_of, sqlite_errors
+from index.database import DAMAGE, connect, is_damage, journal_of, sqlite_errors
 
 _FORMAT = "1"
-_DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_DAMAGE |= {sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_SCHEMA}
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -183,10 +181,8 @@ def _errors(path: Path) -> Iterator[None]:
         with sqlite_errors(path):
             yield
     except IndexFileError as error:
-        cause = error.__cause__
-        code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-        if code & 0xFF in _DAMAGE:
-            raise DamagedKeptError(f"{path}: damaged ({cause})") from cause
+        if is_damage(error):
+            raise DamagedKeptError(f"{path}: damaged ({error.__cause__})") from error.__cause__
         raise
 
 
@@ -204,7 +200,7 @@ def _is_of(path: Path, meta: dict[str, str]) -> bool:
     except UnicodeDecodeError:  # damage to a name in a message
         return False
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF in _DAMAGE:
+        if error.sqlite_errorcode & 0xFF in DAMAGE:
             return False
         raise
 
