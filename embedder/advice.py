@@ -8,7 +8,7 @@ import sqlite3
 _AGAIN = "then run the same again"
 _ROOM = f"make room on the disk, {_AGAIN}"
 _PERMISSION = "see that this file and its folder may be written, or name another"
-_DISK = f"the disk or the way to it fails, or is full: look after it, {_AGAIN}"
+_DISK = f"make room on the disk if it is full, look after it if it fails, {_AGAIN}"
 _MISSING = "make the folder first, or name another"
 _ADVICE = {
     errno.ENOSPC: _ROOM,

@@ -49,6 +49,7 @@ def _held(connection: sqlite3.Connection, until: float) -> bool:
     # Not SQLite's own waiting, which Ctrl-C cannot end.
     while True:
         try:
+            connection.execute("PRAGMA journal_mode = MEMORY")  # no other file beside it
             connection.execute("BEGIN EXCLUSIVE")
             return True
         except sqlite3.OperationalError as error:

@@ -156,11 +156,12 @@ def test_a_failing_call_leaves_the_old_index_or_the_new_one(
     assert after != before
     codes = rounds(2, len(ADVICE))
     modes = rounds(1, 3)
+    step = rounds(5, 1) if case == "calibrate" else 1  # it takes a second each time
     for code in list(ADVICE)[:codes]:
         for mode in (
             (ONCE, ALWAYS, HALF)[:modes] if code == errno.ENOSPC else (ONCE, ALWAYS)[:modes]
         ):
-            for at in range(1, whole["count"] + 1):
+            for at in range(1, whole["count"] + 1, step):
                 anew()
                 done = failing(folder, arguments, at, code, mode)
                 where = f"{case}, call {at} of {whole['count']}, {errno.errorcode[code]}, {mode}: {done}"
@@ -179,3 +180,30 @@ def test_a_failing_call_leaves_the_old_index_or_the_new_one(
                     assert again["status"] == 0, (where, again)
                 assert content(index) == after, where
                 assert names(folder) == files, where
+
+
+def test_a_failing_call_while_training_leaves_the_old_files_or_the_new_ones(
+    faults, photos, tmp_path, rounds
+):
+    command = [sys.executable, HERE / "fault_training.py", tmp_path, photos / "catalogue"]
+    done = subprocess.run(
+        [*command, rounds(0, 1) and "many" or "few"],
+        env=os.environ | {"LD_PRELOAD": str(faults)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    left = {"model": ["items.model"], "checkpoint": ["checkpoint.safetensors"], "cache": ["cache"]}
+    assert {result["what"] for result in results} == left.keys()
+    for result in results:
+        said = result["said"]
+        assert result["left"] == left[result["what"]], result
+        if said:
+            assert "\n" not in said
+            assert str(tmp_path) in said
+            assert any(words in said for words in ADVICE[result["code"]]), result
+        if result["what"] != "cache":
+            assert result["found"] in ((1, 2) if said else (2,)), result
+    assert len({result["said"] for result in results}) > 6
