@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from embedder.advice import with_advice
 from embedder.errors import TrainingError
@@ -93,13 +91,10 @@ def save_arrays(
     Raises:
         OSError: it cannot be written.
     """
-    try:
-        save_file(arrays, path, metadata)
-    except SafetensorError as error:  # tells the system's number in its text only
-        found = re.search(r"\(os error (\d+)\)", str(error))
-        code = int(found[1]) if found else errno.EIO
-        raise OSError(code, os.strerror(code), str(path)) from error
-    with path.open("r+b") as file:
+    # Not by `save_file`: it hides what the system said, and leaves parts of files behind.
+    with path.open("wb") as file:
+        file.write(save(arrays, metadata))
+        file.flush()
         os.fsync(file.fileno())
 
 

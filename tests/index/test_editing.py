@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -265,10 +266,19 @@ def test_a_build_keeps_others_from_writing(built, folder, random_embedder, new, 
 
 
 def test_writers_wait_for_each_other(built, random_embedder, new):
-    hold = only_process(built.with_name(f".{built.name}.lock"))
-    assert hold.__enter__()
-    threading.Timer(0.5, hold.__exit__, (None, None, None)).start()
+    held = threading.Event()
+
+    def hold():
+        with only_process(built.with_name(f".{built.name}.lock")) as alone:
+            assert alone
+            held.set()
+            time.sleep(0.5)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    assert held.wait(10)
     assert add_item(built, random_embedder, "new", new).photos == 5
+    other.join()
 
 
 def test_an_item_that_another_adds_meanwhile_is_not_replaced(built, random_embedder, new):

@@ -19,7 +19,7 @@ import cli.add
 import cli.build_index
 import cli.calibrate
 import cli.main
-import cli.remove  # noqa: F401
+import cli.remove
 import index  # noqa: F401
 from embedder import Embedder
 from index import Matcher, add_item, build_index, calibrate_index  # noqa: F401
@@ -30,8 +30,6 @@ FAULTS = ctypes.CDLL(None)
 def child(request, said, counted):
     os.dup2(said, 1)
     os.dup2(said, 2)
-    sys.stdout = open(1, "w", closefd=False)
-    sys.stderr = open(2, "w", closefd=False)
     os.chdir(request["folder"])
     arm = FAULTS.faults_arm
     arm.argtypes = [ctypes.c_char_p, ctypes.c_long, ctypes.c_int, ctypes.c_int]
@@ -70,7 +68,8 @@ def run(request):
 def main():
     Embedder.open(sys.argv[1])
     for line in sys.stdin:
-        print(json.dumps(run(json.loads(line))), flush=True)
+        sys.stdout.write(json.dumps(run(json.loads(line))) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

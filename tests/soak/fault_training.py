@@ -88,13 +88,13 @@ def attempts(name, folder, write, read, codes, modes):
                 write(2)
                 left = sorted(path.name for path in folder.iterdir())
                 result = {"what": name, "at": at, "code": code, "said": said, "found": found}
-                print(json.dumps(result | {"left": left}), flush=True)
+                sys.stdout.write(json.dumps(result | {"left": left}) + "\n")
 
 
 def main():
     root, many = Path(sys.argv[1]), sys.argv[3] == "many"
     codes = [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS][: 4 if many else 2]
-    modes = range(3 if many else 2)
+    modes = range(3 if many else 1)
     catalogue = read_catalogue(sys.argv[2])
     for name in ("model", "checkpoint", "cache"):
         (root / name).mkdir()

@@ -154,8 +154,7 @@ def test_a_failing_call_leaves_the_old_index_or_the_new_one(
     assert whole["count"] > 5
     after, files = content(index), names(folder)
     assert after != before
-    codes = rounds(2, len(ADVICE))
-    modes = rounds(1, 3)
+    codes, modes = rounds(2, len(ADVICE)), rounds(1, 3)
     step = rounds(5, 1) if case == "calibrate" else 1  # it takes a second each time
     for code in list(ADVICE)[:codes]:
         for mode in (
@@ -164,7 +163,7 @@ def test_a_failing_call_leaves_the_old_index_or_the_new_one(
             for at in range(1, whole["count"] + 1, step):
                 anew()
                 done = failing(folder, arguments, at, code, mode)
-                where = f"{case}, call {at} of {whole['count']}, {errno.errorcode[code]}, {mode}: {done}"
+                where = f"call {at} of {whole['count']}, {errno.errorcode[code]}, {mode}: {done}"
                 found = content(index)
                 if done["status"] == 0:
                     assert found == after, where
@@ -187,7 +186,7 @@ def test_a_failing_call_while_training_leaves_the_old_files_or_the_new_ones(
 ):
     command = [sys.executable, HERE / "fault_training.py", tmp_path, photos / "catalogue"]
     done = subprocess.run(
-        [*command, rounds(0, 1) and "many" or "few"],
+        [*command, "many" if rounds(0, 1) else "few"],
         env=os.environ | {"LD_PRELOAD": str(faults)},
         capture_output=True,
         text=True,
