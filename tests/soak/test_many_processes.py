@@ -122,7 +122,7 @@ def start(code, *arguments):
 def test_nothing_is_lost_and_nobody_sees_half_a_commit(
     generations, random_model, random_embedder, tmp_path, rounds
 ):
-    index, each = tmp_path / "items.index", rounds(8, 29)
+    index, each = tmp_path / "items.index", rounds(29, 150)  # 101 commits each, or more
     build_index(generations[0], random_embedder, index)
     readers = [start(READ, index, random_model, at, WRITERS) for at in range(READERS)]
     writers = [start(WRITE, index, random_model, at, each) for at in range(WRITERS)]
