@@ -200,8 +200,7 @@ def only_writer(path: Path, other: str) -> Iterator[None]:
                 )
             yield
     except OSError as error:
-        where = error.filename or path
-        raise IndexFileError(f"{where}: cannot be written: {with_advice(error)}") from error
+        raise IndexFileError(f"{path}: cannot be written: {with_advice(error)}") from error
 
 
 def _lock_of(path: Path) -> Path:
