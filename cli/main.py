@@ -45,8 +45,10 @@ class _Group(click.Group):
             )
             raise click.exceptions.Exit(130) from None
         except OSError as error:
+            from embedder.advice import with_advice
+
             where = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(f"{where}{error.strerror or error}") from error
+            raise click.ClickException(f"{where}{with_advice(error)}") from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
