@@ -54,13 +54,7 @@ class Row(NamedTuple):
 
     def is_whole(self, dim: int) -> bool:
         """Whether it is as it was written, and what an item can be."""
-        item_id, centroid, photos, dispersion, checksum = self
-        try:
-            found = row_checksum(item_id, centroid, photos, dispersion)
-            whole = found == checksum and len(centroid) == 4 * dim
-            return whole and photos >= 1 and 0.0 <= dispersion <= 1.001
-        except (TypeError, AttributeError, struct.error):  # a damaged row can hold any type
-            return False
+        return _is_row(*self, dim)
 
     def vector(self) -> npt.NDArray[np.float32]:
         """The centroid as numbers."""
@@ -84,11 +78,7 @@ class Origin(NamedTuple):
 
     def is_whole(self) -> bool:
         """Whether it is as it was written."""
-        item_id, reference, signature, checksum = self
-        try:
-            return text_checksum(item_id, reference, signature.hex()) == checksum
-        except (TypeError, AttributeError):
-            return False
+        return _is_origin(*self)
 
 
 # All of a row, for `whole_item`.
@@ -100,14 +90,14 @@ def columns_of(item: Item) -> tuple[object, ...]:
     centroid = item.centroid.astype("<f4").tobytes()
     values = (item.item_id, centroid, item.photos, item.dispersion)
     origin = (item.reference, item.signature)
-    origin_checksum = text_checksum(item.item_id, item.reference, item.signature.hex())
-    return (*values, row_checksum(*values), *origin, origin_checksum)
+    return (*values, row_checksum(*values), *origin, origin_checksum(item.item_id, *origin))
 
 
 def is_whole(columns: Sequence[Any], dim: int) -> bool:
     """Whether a row of `COLUMNS` is what `columns_of` gave; it can be of any types."""
-    origin = Origin(columns[0], *columns[5:])
-    return Row(*columns[:5]).is_whole(dim) and origin.is_whole()
+    item_id, centroid, photos, dispersion, checksum, *origin = columns
+    row = _is_row(item_id, centroid, photos, dispersion, checksum, dim)
+    return row and _is_origin(item_id, *origin)
 
 
 def whole_item(columns: Sequence[Any], dim: int) -> Item | None:
@@ -123,9 +113,28 @@ def whole_item(columns: Sequence[Any], dim: int) -> Item | None:
 
 def are_centroids(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """Which of the vectors (rows, dim) are of unit norm, or zero, as those of items are."""
-    squares: npt.NDArray[np.float32] = np.einsum("ij,ij->i", vectors, vectors)
+    with np.errstate(over="ignore"):
+        squares: npt.NDArray[np.float32] = np.einsum("ij,ij->i", vectors, vectors)
     usable: npt.NDArray[np.bool_] = (np.abs(squares - 1) < 1e-3) | (squares == 0)
     return usable
+
+
+def _is_row(
+    item_id: Any, centroid: Any, photos: Any, dispersion: Any, checksum: Any, dim: int
+) -> bool:
+    try:
+        found = row_checksum(item_id, centroid, photos, dispersion)
+        whole = found == checksum and len(centroid) == 4 * dim
+        return bool(whole and photos >= 1 and 0.0 <= dispersion <= 1.001)
+    except (TypeError, AttributeError, struct.error):  # a damaged row can hold any type
+        return False
+
+
+def _is_origin(item_id: Any, reference: Any, signature: Any, checksum: Any) -> bool:
+    try:
+        return bool(origin_checksum(item_id, reference, signature) == checksum)
+    except (TypeError, AttributeError):
+        return False
 
 
 def row_checksum(item_id: str, centroid: bytes, photos: int, dispersion: float) -> int:
@@ -133,6 +142,11 @@ def row_checksum(item_id: str, centroid: bytes, photos: int, dispersion: float) 
     return zlib.crc32(centroid + item_id.encode() + _NUMBERS.pack(photos, dispersion))
 
 
+def origin_checksum(item_id: str, reference: str, signature: bytes) -> int:
+    """Of where an item comes from."""
+    return zlib.crc32(signature, text_checksum(item_id, reference))
+
+
 def text_checksum(*texts: str) -> int:
     """Of texts that belong together."""
-    return zlib.crc32(repr(texts).encode())
+    return zlib.crc32("\0".join(texts).encode())

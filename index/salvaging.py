@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,10 +18,10 @@ from embedder.errors import IndexFileError, PhotoError
 from index.database import connect, is_damage, sqlite_errors, undo_half_done
 from index.parts import PARTS, is_sealed
 from index.rows import COLUMNS, text_checksum, whole_item
-from index.schema import IndexInfo, first_page
+from index.schema import IndexInfo, check_tables, first_page
 from index.store import Store
 
-_LONGEST_GAP = 1_000_000  # row numbers that are tried one by one
+_INDEXES = ("items_again", "sqlite_autoindex_items_1")  # of ids
 _ROWS = f"SELECT number, {COLUMNS} FROM items"
 
 
@@ -52,9 +52,11 @@ def salvage(path: Path, unfinished: Path, info: IndexInfo) -> Salvaged:
         _undo_half_done(path)
         shutil.copyfile(path, copy)
         # One that was rearranged with other tools has another first page than those that we make.
-        return _taken_over(copy, store, with_first_page=True) or (
-            _taken_over(copy, store, with_first_page=False) or Salvaged(store, set(), None)
-        )
+        found = _taken_over(copy, store, with_first_page=True)
+        if found is None:
+            with suppress(IndexFileError):
+                found = _taken_over(copy, store, with_first_page=False)
+        return found or Salvaged(store, set(), None)
     except BaseException:
         store.close()
         raise
@@ -80,6 +82,8 @@ def _taken_over(copy: Path, store: Store, with_first_page: bool) -> Salvaged | N
             file.seek(0)
             file.write(_first_page(size))
     with sqlite_errors(copy), closing(connect(copy, "ro")) as old:
+        if not with_first_page:
+            check_tables(copy, old)  # a view called as a table is could go on for ever
         old.text_factory = lambda content: content.decode(errors="replace")
         known = _ids(old)
         query = "SELECT value FROM meta WHERE key = 'fingerprint'"
@@ -139,7 +143,7 @@ def _unreadable(old: sqlite3.Connection) -> dict[str, list[PhotoError]] | None:
 
 
 def _rows(old: sqlite3.Connection, most: int) -> Iterator[tuple[Any, ...]]:
-    """Rows from the first on, then from the last on, then those between, each by its number."""
+    """Rows from the first on, then from the last on, then those between, by the indexes of ids."""
     low, high = 0, 2**63 - 1
     for number, *columns in islice(_read(old, f"{_ROWS} ORDER BY number"), most):
         low = number
@@ -149,21 +153,22 @@ def _rows(old: sqlite3.Connection, most: int) -> Iterator[tuple[Any, ...]]:
             return
         high = number
         yield tuple(columns)
-    for number in range(low + 1, min(high, low + _LONGEST_GAP)):
-        for _, *columns in _read(old, f"{_ROWS} WHERE number = ?", number):
-            yield tuple(columns)
+    for name in _INDEXES:
+        for number in _values(old, f"SELECT number FROM items INDEXED BY {name}"):
+            if low < number < high:
+                for _, *columns in _read(old, f"{_ROWS} WHERE number = ?", number):
+                    yield tuple(columns)
 
 
 def _ids(old: sqlite3.Connection) -> set[str]:
     """Ids by both indexes, for damage to one not to make up an item."""
-    names = ("items_again", "sqlite_autoindex_items_1")
     again, first = (
         {
-            item
-            for item in _values(old, f"SELECT id FROM items INDEXED BY {name}")
-            if type(item) is str
+            item_id
+            for item_id in _values(old, f"SELECT id FROM items INDEXED BY {name}")
+            if isinstance(item_id, str)
         }
-        for name in names
+        for name in _INDEXES
     )
     return again & first or again | first
 

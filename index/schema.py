@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import zlib
 from dataclasses import dataclass
@@ -159,4 +158,4 @@ def first_page() -> bytes:
 
 
 def _seal(rows: list[tuple[object, object]]) -> str:
-    return str(zlib.crc32(json.dumps(rows).encode()))
+    return str(zlib.crc32(repr(rows).encode()))
