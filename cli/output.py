@@ -15,7 +15,10 @@ from embedder.errors import PhotoError
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
+    from index import Match
+
 _MOST_LISTED = 20
+_ORDER = {"unreadable": 0, "unsure": 1, "unknown": 2, "matched": 3}
 _SECONDS_BETWEEN_LOOKS = 0.1
 
 model_option = click.option(
@@ -119,3 +122,8 @@ def table(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) ->
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def doubt(found: Match) -> tuple[int, float]:
+    """What to sort matches by, for the doubtful ones to come first."""
+    return _ORDER[found.status], found.confidence or 0.0

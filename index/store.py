@@ -221,14 +221,22 @@ class Store:
         """
         return fetch_rows(self.path, self._connection, list(ids), self.info.dim)
 
-    def references(self, ids: Iterable[str]) -> dict[str, str]:
-        """Of some items, a photo of each to show, by its path within the catalogue.
+    def references(self, ids: Iterable[str]) -> dict[str, Path]:
+        """Of some items, where a photo of each was when it was taken in, to show.
+
+        In the catalogue, where that was; of an item added by hand, as the photo was named then.
 
         Raises:
             IndexFileError: a row is damaged; names the item.
         """
         found = fetch_origins(self.path, self._connection, list(ids))
-        return {item_id: origin.reference for item_id, origin in found.items()}
+        source = Path(self.info.catalogue)
+        manifest = source.suffix.lower() == ".csv" and not source.is_dir()
+        root = source.parent if manifest else source
+        return {
+            item_id: root / origin.reference if origin.signature else Path(origin.reference)
+            for item_id, origin in found.items()
+        }
 
     def put(self, item: Item) -> None:
         """Add an item; call `commit` to keep it."""
