@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.output import (
+    doubt,
     index_option,
     jobs_option,
     listed,
@@ -67,6 +68,12 @@ FORMATS = ("table", "json", "jsonl", "csv")
     is_flag=True,
     help="Exit with 3 unless every photo is matched and no candidate is missing.",
 )
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write an HTML page too, with each photo beside the item it is said to show.",
+)
 @jobs_option
 def match(
     candidates: str,
@@ -79,6 +86,7 @@ def match(
     unknown: float | None,
     max_error: float,
     strict: bool,
+    report: Path | None,
     jobs: int | None,
 ) -> None:
     """Say which of PHOTOS shows which candidate.
@@ -96,6 +104,7 @@ def match(
     Examples:
       embed match --candidates ids.txt photos/
       embed match --candidates ids.txt --format csv a.jpg b.jpg > matches.csv
+      embed match --candidates ids.txt --report report.html photos/
       embed match --candidates ids.txt --strict --max-error 0.01 photos/ || echo look
       echo sku-1 | embed match --candidates - a.jpg
     """
@@ -103,6 +112,10 @@ def match(
     from embedder.quiet import native_output_silenced
     from index import Matcher, read_candidates
 
+    if report is not None:
+        from cli.report import facts_of, refuse_place, write_report
+
+        refuse_place(report)
     objects = objects_in(photos, views)
     with Matcher.open(index, model) as matcher:
         source = sys.stdin.buffer if candidates == "-" else candidates
@@ -118,9 +131,22 @@ def match(
             max_error=max_error,
             jobs=jobs,
         )
-    # Otherwise click would take what looks like a colour out of the names in a CSV file.
-    click.echo(_FORMATTERS[format_](matches), nl=False, color=True)
-    _summarise(matches, independent)
+        try:
+            # Otherwise click would take what looks like a colour out of the names in a CSV file.
+            click.echo(_FORMATTERS[format_](matches), nl=False, color=True)
+            _summarise(matches, independent)
+        finally:  # also where the reader of the results has gone, as with `| head`
+            if report is not None:
+                facts = facts_of(
+                    matcher.store,
+                    ids,
+                    independent=independent,
+                    unknown=unknown,
+                    max_error=max_error,
+                )
+                missing = {} if independent else matches.missing
+                write_report(report, matches, missing, objects, matcher.store, facts, jobs)
+                say(f"{report}: the report, to be opened in a browser")
     if all(found.status == "unreadable" for found in matches):
         raise click.ClickException("none of the photos can be read")
     if strict and (matches.missing or any(found.status != "matched" for found in matches)):
@@ -150,9 +176,6 @@ def _number(value: float | None, form: str) -> str:
 
 def _as_table(matches: Matches) -> str:
     heading = ["photo", "item", "confidence", "status", "score", "margin", "runner-up", "why"]
-    doubtful_first = sorted(
-        matches, key=lambda found: (_ORDER[found.status], found.confidence or 0.0)
-    )
     rows = [heading] + [
         [
             found.photo,
@@ -164,7 +187,7 @@ def _as_table(matches: Matches) -> str:
             found.runner_up or "",
             found.reason or "",
         ]
-        for found in doubtful_first
+        for found in sorted(matches, key=doubt)
     ]
     return table(rows, right=frozenset({2, 4, 5})) + "\n"
 
@@ -203,5 +226,4 @@ def _csv_line(values: Sequence[object]) -> str:
     return text.getvalue().removesuffix("\r\n") + "\n"
 
 
-_ORDER = {"unreadable": 0, "unsure": 1, "unknown": 2, "matched": 3}
 _FORMATTERS = {"table": _as_table, "json": _as_json, "jsonl": _as_jsonl, "csv": _as_csv}

@@ -10,8 +10,8 @@ from embedder import CandidateError, CatalogueError
 from embedder.catalogue import is_listable, same_form
 from index import candidate_line
 from index.candidates import check_candidates, read_candidates, unknown_ids_error
-from index.database import IndexInfo
 from index.rows import Item
+from index.schema import IndexInfo
 from index.store import Store
 
 plain_ids = st.text(
