@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from cli.output import index_option, jobs_option, list_unreadable, model_option, say
+from cli.output import index_option, jobs_option, list_unreadable, model_option, photo_path, say
 
 
 @click.command()
 @click.argument("item_id", metavar="ID")
-@click.argument("photos", metavar="PHOTOS...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("photos", metavar="PHOTOS...", nargs=-1, type=photo_path)
 @index_option
 @model_option
 @click.option("--replace", is_flag=True, help="Replace the item if the index has it.")

@@ -6,14 +6,29 @@ import io
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from typing import Any
 
 import click
 
+from cli.output import shown
 from embedder.errors import EmbedError
 from embedder.version import __version__
 
 _COMMANDS = ("sample", "train", "build-index", "add", "remove", "calibrate", "match", "verify")
+
+
+@contextmanager
+def _shown() -> Iterator[None]:
+    """Ids and names of files in an error are shown, not obeyed by the terminal."""
+    try:
+        yield
+    except click.ClickException as error:
+        # Click's own classes put what it says around their message when it is shown.
+        vars(error)["message"] = shown(error.message)
+        raise
 
 
 class _Group(click.Group):
@@ -29,6 +44,11 @@ class _Group(click.Group):
         command: click.Command = getattr(import_module(f"cli.{name}"), name)
         return command
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _shown():
+            return super().make_context(*args, **extra)
+
+    @_shown()
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
@@ -45,8 +65,10 @@ class _Group(click.Group):
             )
             raise click.exceptions.Exit(130) from None
         except OSError as error:
+            from embedder.advice import with_advice
+
             where = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(f"{where}{error.strerror or error}") from error
+            raise click.ClickException(f"{where}{with_advice(error)}") from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -6,12 +6,23 @@ import csv
 import io
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from cli.output import doubt, index_option, jobs_option, listed, model_option, say, table
+from cli.output import (
+    doubt,
+    index_option,
+    jobs_option,
+    listed,
+    model_option,
+    photo_path,
+    say,
+    shown_json,
+    table,
+)
 
 if TYPE_CHECKING:
     from index import Matches
@@ -24,10 +35,10 @@ FORMATS = ("table", "json", "jsonl", "csv")
     "--candidates",
     required=True,
     metavar="FILE",
-    help="The items that can be in the photos: one id a line, or 'id,quantity'; '-' reads them "
-    "from standard input.",
+    help="The items that can be in the photos: one id a line, or 'id,quantity', or with a tab in "
+    "place of the comma; '-' reads them from standard input.",
 )
-@click.argument("photos", metavar="PHOTOS...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("photos", metavar="PHOTOS...", nargs=-1, type=photo_path)
 @index_option
 @model_option
 @click.option("--independent", is_flag=True, help="Score each photo by itself, not one to one.")
@@ -102,9 +113,10 @@ def match(
         from cli.report import facts_of, refuse_place, write_report
 
         refuse_place(report)
-    ids = read_candidates(sys.stdin.buffer if candidates == "-" else candidates)
     objects = objects_in(photos, views)
     with Matcher.open(index, model) as matcher:
+        source = sys.stdin.buffer if candidates == "-" else candidates
+        ids = read_candidates(source, matcher.store.has)
         embedder = matcher.embedder
         with native_output_silenced():
             embedder.warm_up()
@@ -117,7 +129,8 @@ def match(
             jobs=jobs,
         )
         try:
-            click.echo(_FORMATTERS[format_](matches), nl=False)
+            # Otherwise click would take what looks like a colour out of the names in a CSV file.
+            click.echo(_FORMATTERS[format_](matches), nl=False, color=True)
             _summarise(matches, independent)
         finally:  # also where the reader of the results has gone, as with `| head`
             if report is not None:
@@ -185,23 +198,29 @@ def _rounded(value: object) -> object:
 
 
 def _as_json(matches: Matches) -> str:
-    return json.dumps(_rounded(matches.to_dict()), indent=2, ensure_ascii=False) + "\n"
+    return _json(matches.to_dict(), indent=2)
 
 
 def _as_jsonl(matches: Matches) -> str:
-    rows = [_rounded(found.to_dict()) for found in matches]
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return "".join(_json(found.to_dict()) for found in matches)
+
+
+def _json(document: object, indent: int | None = None) -> str:
+    return shown_json(json.dumps(_rounded(document), indent=indent, ensure_ascii=False)) + "\n"
 
 
 def _as_csv(matches: Matches) -> str:
     from index.results import COLUMNS
 
+    rows = [[_rounded(getattr(found, name)) for name in COLUMNS] for found in matches]
+    return "".join(map(_csv_line, [COLUMNS, *rows]))
+
+
+def _csv_line(values: Sequence[object]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for found in matches:
-        writer.writerow([_rounded(getattr(found, name)) for name in COLUMNS])
-    return text.getvalue()
+    # With a line feed for an end the writer would not quote a name with a carriage return in it.
+    csv.writer(text, lineterminator="\r\n").writerow(values)
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 _FORMATTERS = {"table": _as_table, "json": _as_json, "jsonl": _as_jsonl, "csv": _as_csv}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,12 @@ _MOST_LISTED = 20
 _ORDER = {"unreadable": 0, "unsure": 1, "unknown": 2, "matched": 3}
 _SECONDS_BETWEEN_LOOKS = 0.1
 
+# What a terminal obeys instead of showing it: control characters, ends of lines, marks that turn
+# the direction of writing; and halves of characters, which it cannot show.
+_NOT_SHOWN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
 model_option = click.option(
     "--model",
     type=click.Path(path_type=Path),
@@ -39,14 +46,32 @@ index_option = click.option(
     show_envvar=True,
     help="The index file.",
 )
+# Not refused by click where it may not be read: one bad photo does not stop the others.
+photo_path = click.Path(path_type=Path, readable=False)
 jobs_option = click.option(
     "--jobs", type=click.IntRange(min=1), help="Threads to use.  [default: all cores]"
 )
 
 
+def shown(text: str) -> str:
+    r"""A text in one line that no terminal obeys: `\x1b`, `\n`, `\u202e` are spelled out."""
+    return _NOT_SHOWN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def shown_json(document: str) -> str:
+    """JSON that a terminal can show: what it would obey is escaped as JSON does; it says the same.
+
+    Args:
+        document: in one line, or indented.
+    """
+    return _NOT_SHOWN.sub(
+        lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", document
+    )
+
+
 def say(text: str) -> None:
-    """Tell the user something that is not a result."""
-    click.echo(text, err=True)
+    """Tell the user something that is not a result, in one line."""
+    click.echo(shown(text), err=True)
 
 
 def photo_columns() -> tuple[ProgressColumn, ...]:
@@ -113,6 +138,7 @@ def share(value: float | None) -> str:
 
 def table(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> str:
     """Rows as aligned columns, the first row as the heading; columns in `right` to the right."""
+    rows = [[shown(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,13 +75,19 @@ def _in_folder(folder: Path) -> list[Path | Views]:
 
     objects: list[Path | Views] = [*list_photos(folder)]
     for inner in sorted(folder.iterdir()):
-        hidden = inner.name.startswith(".")
-        photos = list_photos(inner) if inner.is_dir() and not hidden else []
+        photos = list_photos(inner) if _is_object(inner) else []
         if photos:
             objects.append(Views(str(inner), tuple(photos)))
     if not objects:
         raise click.ClickException(f"{folder}: expected photos, found none")
     return objects
+
+
+def _is_object(inner: Path) -> bool:
+    """Whether something in a folder of photos is a folder, and no link back to it or above it."""
+    if inner.name.startswith(".") or not os.path.isdir(inner):  # noqa: PTH112 - as in list_photos
+        return False
+    return not inner.parent.resolve().is_relative_to(inner.resolve())
 
 
 def _in_csv(file: Path) -> list[Path | Views]:

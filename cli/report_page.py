@@ -33,7 +33,12 @@ KINDS = (
     Kind("unsure", "?", "Unsure", "Each may well be wrong: compare the pictures."),
     Kind("unknown", "\u2205", "None of the candidates", "These seem to show something else."),
     MISSING,
-    Kind("matched", "\u2713", "Matched", "Each as sure as the accepted error asks."),
+    Kind(
+        "matched",
+        "\u2713",
+        "Matched",
+        "Each is wrong with at most the accepted probability.",
+    ),
 )
 
 

@@ -90,13 +90,23 @@ def checked_id(name: str, where: str) -> str:
         CatalogueError: a list of candidates could not hold it.
     """
     item = same_form(name)
-    odd = any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in item)
-    if odd or not item or item != item.strip() or item.startswith("#"):
+    if not is_listable(item):
         raise CatalogueError(
             f"{where}: expected an item id that a list can hold, found {name!r}: rename it "
             "(one line of text, no '#' in front, no space around it)"
         )
     return item
+
+
+def is_listable(item_id: str) -> bool:
+    """Whether a list of candidates can hold an id: as one line, with nothing lost around it."""
+    # A byte order mark in front would be taken for that of the list.
+    bare = item_id.strip() == item_id and not item_id.startswith(("#", "\ufeff"))
+    return bool(item_id) and bare and not any(map(_ends_lines, item_id))
+
+
+def _ends_lines(char: str) -> bool:
+    return unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")
 
 
 def _checked_ids(source: Path, items: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
@@ -134,7 +144,8 @@ def _relative(photo: str, root: str) -> str:
 
 def _read_folder(root: Path) -> dict[str, list[str]]:
     try:
-        folders = [e for e in os.scandir(root) if e.is_dir() and not e.name.startswith(".")]
+        with os.scandir(root) as entries:
+            folders = [e for e in entries if not e.name.startswith(".") and e.is_dir()]
         items = {folder.name: photos_below(folder.path) for folder in folders}
     except OSError as error:
         raise CatalogueError(f"{error.filename}: cannot be read: {error.strerror}") from error
@@ -180,7 +191,9 @@ def _read_manifest(manifest: Path) -> dict[str, list[str]]:
                 if len(row) < 2 or not row[0].strip() or not row[1].strip():
                     where = f"{manifest}:{rows.line_num}"
                     raise CatalogueError(f"{where}: expected 'item_id,path', found {row}")
-                items.setdefault(row[0].strip(), []).append(str(manifest.parent / row[1].strip()))
+                # Spaces as people put them behind commas; others are part of what is written.
+                item_id, photo = row[0].strip(" \t"), row[1].strip(" \t")
+                items.setdefault(item_id, []).append(str(manifest.parent / photo))
     except csv.Error as error:
         raise CatalogueError(f"{manifest}:{rows.line_num}: not valid CSV: {error}") from error
     except (OSError, UnicodeDecodeError) as error:

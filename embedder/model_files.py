@@ -83,6 +83,17 @@ class ModelInfo:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def former_folder(folder: Path) -> Path:
+    """Where a model folder lies for the moment in which another takes its place."""
+    return folder.parent / f".{folder.name}.old"
+
+
+def current_folder(folder: Path) -> Path:
+    """Where to read a model; not at its place if that was left without one in such a moment."""
+    former = former_folder(folder)
+    return former if (former / MODEL_JSON).is_file() and not folder.exists() else folder
+
+
 def write_model_info(folder: Path, info: ModelInfo) -> None:
     """Write model.json; the other files must be in the folder already, and match `info.sha256`."""
     document = {

@@ -6,17 +6,18 @@ to both.
 
 from __future__ import annotations
 
-import io
 import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from embedder.errors import PhotoError
+from embedder.photo_formats import open_image, refuse_pixels
 
 Photo = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.uint8]
 """A path, the bytes of an image file, a PIL image, or an RGB array (height, width, 3) of uint8."""
@@ -24,19 +25,33 @@ Photo = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[np.uint8]
 Pixels = npt.NDArray[np.uint8]
 
 PHOTO_SUFFIXES = frozenset(
-    [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"]
+    [
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
+        *(".avif", ".heic", ".heif", ".hif"),
+    ]
 )
 
-# A photo of 100 megapixels takes 300 MB as RGB. JPEGs count at the size they are decoded at, which
-# is less; above Image.MAX_IMAGE_PIXELS * 2, or 179 megapixels, Pillow refuses any photo.
-MAX_DECODED_PIXELS = 100_000_000
 MAX_FILE_BYTES = 500_000_000  # they are read as a whole
 
 # The mean colour of ImageNet: what the padding of a photo that is not square, and what lies
 # behind transparent pixels, should not stand out from.
 FILL = (124, 116, 104)
 
+# The few that are larger once decoded take 0.4 to 1.5 GB each, so they take turns.
+_LARGE_PIXELS = 30_000_000
+_one_large = threading.RLock()
+_PIXELS_AT_ONCE = 1 << 20
+
 _ORIENTATION = 0x0112
+_TO_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def photo_name(photo: Photo, position: int = 0) -> str:
@@ -78,7 +93,10 @@ def opened(photo: Photo, size: int, name: str | None = None) -> Iterator[Image.I
         PhotoError: it cannot be read, or what was done with it raised something.
     """
     with _photo_errors(name or photo_name(photo)), _open(photo) as image:
-        yield _upright(image, size)
+        _reduce(image, size)
+        refuse_pixels(image.size)
+        with _one_large if image.width * image.height > _LARGE_PIXELS else nullcontext():
+            yield _upright(image)
 
 
 def read_photo(path: str | os.PathLike[str]) -> bytes:
@@ -95,8 +113,14 @@ def flat(image: Image.Image) -> Image.Image:
     """An RGB or RGBA image as RGB: `FILL` lies behind what is transparent."""
     if image.mode == "RGB":
         return image
-    behind = Image.new("RGBA", image.size, FILL)
-    return Image.alpha_composite(behind, image).convert("RGB")
+    width, height = image.size
+    rows = max(1, _PIXELS_AT_ONCE // width)  # by parts: as a whole it would be held three times
+    rgb = Image.new("RGB", image.size)
+    for top in range(0, height, rows):
+        part = image.crop((0, top, width, min(top + rows, height)))
+        behind = Image.new("RGBA", part.size, FILL)
+        rgb.paste(Image.alpha_composite(behind, part).convert("RGB"), (0, top))
+    return rgb
 
 
 def scaled(image: Image.Image, size: int) -> Image.Image:
@@ -119,11 +143,16 @@ def pad(image: Image.Image, size: int, fill: int | tuple[int, ...]) -> Image.Ima
 
 
 def list_photos(folder: Path) -> list[Path]:
-    """The photo files directly in a folder, by name; hidden files and other files are left out."""
+    """The photo files directly in a folder, by name; hidden files and other files are left out.
+
+    What is called like a photo and cannot be read is among them, so that somebody hears of it.
+    """
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in PHOTO_SUFFIXES and path.name[0] != "." and path.is_file()
+        # Not path.is_dir(), which raises where it may not look.
+        if not path.name.startswith(".") and not os.path.isdir(path)  # noqa: PTH112
+        if path.suffix.lower() in PHOTO_SUFFIXES
     )
 
 
@@ -139,15 +168,16 @@ def _photo_errors(label: str) -> Iterator[None]:
 
 def _open(photo: Photo) -> Image.Image:
     if isinstance(photo, Image.Image):
+        refuse_pixels(photo.size)  # before copying decodes it
         return photo.copy()
     if isinstance(photo, bytes):
-        return Image.open(io.BytesIO(photo))
+        return open_image(photo)
     if isinstance(photo, np.ndarray):
         if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
             found = f"{photo.dtype} {photo.shape}"
             raise PhotoError("", f"expected a uint8 array (height, width, 3), found {found}")
         return Image.fromarray(photo)
-    return Image.open(io.BytesIO(_content(photo)))
+    return open_image(_content(photo))
 
 
 def _content(photo: str | os.PathLike[str]) -> bytes:
@@ -160,20 +190,28 @@ def _content(photo: str | os.PathLike[str]) -> bytes:
         return file.read(found)
 
 
-def _upright(image: Image.Image, size: int) -> Image.Image:
-    image.draft("RGB", (size, size))  # a JPEG decodes at 1/2, 1/4 or 1/8 where that is enough
-    width, height = image.size
-    if width * height > MAX_DECODED_PIXELS:
-        found = f"{width} x {height}"
-        raise PhotoError("", f"expected at most {MAX_DECODED_PIXELS:,} pixels, found {found}")
+def _reduce(image: Image.Image, size: int) -> None:
+    """Let a JPEG decode at 1/2, 1/4 or 1/8 where that is enough.
+
+    Of a HEIC the same would take the preview in it, which need not show the photo.
+    """
+    if image.format in ("JPEG", "MPO"):
+        image.draft("RGB", (size, size))
+
+
+def _upright(image: Image.Image) -> Image.Image:
     image.load()
-    if _orientation(image) not in (0, 1):
-        image = ImageOps.exif_transpose(image)
+    way = _TO_UPRIGHT.get(_orientation(image))
+    if way is not None:
+        image = image.transpose(way)
     if image.mode.startswith("I;16") or image.mode == "I":
         # convert() would clip 16-bit grey to white instead of scaling it.
-        grey = np.asarray(image).astype(np.int64) >> 8
-        image = Image.fromarray(grey.clip(0, 255).astype(np.uint8))
-    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+        grey = np.asarray(image)
+        if image.mode == "I":
+            grey = grey.clip(0, 65535)
+        image = Image.fromarray((grey >> 8).astype(np.uint8))
+    wanted = "RGBA" if image.has_transparency_data else "RGB"
+    return image if image.mode == wanted else image.convert(wanted)
 
 
 def _orientation(image: Image.Image) -> int:

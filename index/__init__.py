@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from index.building import BuildReport, build_index
-    from index.candidates import read_candidates
+    from index.candidates import candidate_line, read_candidates
     from index.editing import AddReport, add_item, remove_items
     from index.matching import Matcher
     from index.recalibrating import CalibrationReport, calibrate_index
@@ -32,6 +32,7 @@ __all__ = [
     "add_item",
     "build_index",
     "calibrate_index",
+    "candidate_line",
     "read_candidates",
     "remove_items",
     "verify_index",
@@ -51,6 +52,7 @@ _MODULE_OF = {
     "add_item": "index.editing",
     "build_index": "index.building",
     "calibrate_index": "index.recalibrating",
+    "candidate_line": "index.candidates",
     "read_candidates": "index.candidates",
     "remove_items": "index.editing",
     "verify_index": "index.verifying",

@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from sqlite3 import Error
 
 from embedder.catalogue import Catalogue
 from embedder.errors import CatalogueError, IndexFileError, PhotoError
@@ -103,19 +103,23 @@ def build_index(
     _refuse_empty([item for item, photos in catalogue.items.items() if not photos], skip_empty)
     build = partial(_build, catalogue, embedder, path, skip_empty, jobs, on_progress)
     with only_writer(path, "another build"):
-        for _ in range(2):  # both can be damaged
-            try:
-                return build(repair)
-            except DamagedKeptError:
-                KeptPhotos.delete(kept_beside(path))
-            except IndexFileError as error:
-                # A copy of the old index was written into, and turned out to be damaged.
-                if repair or not (
-                    isinstance(error.__cause__, Error) and is_damage(error.__cause__)
-                ):
-                    raise
-                repair = True
-        return build(repair)
+        try:
+            for _ in range(2):  # both can be damaged
+                try:
+                    return build(repair)
+                except DamagedKeptError:
+                    KeptPhotos.delete(kept_beside(path))
+                except IndexFileError as error:
+                    # A copy of the old index was written into, and turned out to be damaged.
+                    if repair or not is_damage(error):
+                        raise
+                    repair = True
+            return build(repair)
+        finally:
+            unfinished = _unfinished(path)  # on a full disk it would be in its own way
+            for file in (unfinished, journal_of(unfinished)):
+                with suppress(OSError):
+                    file.unlink(missing_ok=True)
 
 
 def _build(
@@ -127,7 +131,7 @@ def _build(
     on_progress: Callable[[int, int], None],
     repair: bool,
 ) -> BuildReport:
-    unfinished = path.with_name(path.name + ".building")
+    unfinished = _unfinished(path)
     signatures = signatures_of(catalogue)
     source = photo_name(catalogue.source.absolute())
     dim, fingerprint = embedder.info.architecture.dim, embedder.info.fingerprint
@@ -165,6 +169,10 @@ def _report(
     photos, unreadable = store.photo_count(), store.unreadable()
     gone = tuple(sorted(removed)), tuple(sorted(lost))
     return BuildReport(len(store), photos, embedded, unreadable, empty, *gone)
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f"{path.name}.building")
 
 
 def _refuse_other_file(path: Path) -> None:

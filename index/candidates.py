@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral
 from pathlib import Path
 from typing import BinaryIO
 
-from embedder.catalogue import same_form
+from embedder.catalogue import checked_id, is_listable, same_form
 from embedder.errors import CandidateError
 from index.store import Store
 
@@ -19,19 +20,29 @@ Candidates = Mapping[str, int] | Iterable[str]
 
 _MOST_NAMED = 10
 _FEW_ENOUGH_TO_COMPARE = 20_000
+_LONGEST_COMPARED = 200  # characters of an id: comparing takes their square
 
 
-def read_candidates(source: str | os.PathLike[str] | BinaryIO) -> dict[str, int]:
+def read_candidates(
+    source: str | os.PathLike[str] | BinaryIO, has: Callable[[str], bool] | None = None
+) -> dict[str, int]:
     """Read a list of candidates: one id a line, or `id,quantity`; `#` starts a comment line.
+
+    What follows the last comma is a quantity only if it is a number. Where an item is called like
+    the whole line, that is meant; `has` tells. A tab may stand in place of the comma, and is never
+    part of an id: `candidate_line` writes such lines.
 
     Args:
         source: a UTF-8 file's path, or an open binary file.
+        has: whether there is an item of an id: `matcher.store.has`. Without it a number after the
+            last comma always is a quantity.
 
     Returns:
         Item id to how many pieces there are.
 
     Raises:
-        CandidateError: it cannot be read, has no id, or names one twice.
+        CandidateError: it cannot be read, has no id, names one twice, or has a line that may mean
+            two things.
     """
     is_path = isinstance(source, str | os.PathLike)
     name = str(source if is_path else getattr(source, "name", "candidates"))
@@ -48,19 +59,37 @@ def read_candidates(source: str | os.PathLike[str] | BinaryIO) -> dict[str, int]
         raise CandidateError(f"{name}: cannot be read as UTF-8 text: {error}") from error
     found: dict[str, int] = {}
     lines: dict[str, int] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
+    # Not str.splitlines, which takes eight other characters for ends of lines as well.
+    for number, given in enumerate(io.StringIO(text, newline=None), start=1):
+        line = given.strip().removeprefix("\ufeff").lstrip()  # as where two files were joined
+        if not line or line.startswith("#"):
             continue
-        item_id, quantity = _parse(line.strip(), f"{name}:{number}")
+        item_id, quantity = _parse(same_form(line), f"{name}:{number}", has)
         if item_id in found:
+            known, first = _short(item_id), lines[item_id]
             raise CandidateError(
-                f"{name}:{number}: '{item_id}' was listed in line {lines[item_id]} already; "
-                f"for two pieces write '{item_id},2' once"
+                f"{name}:{number}: '{known}' was listed in line {first} already; "
+                f"for two pieces write '{known},2' once"
             )
         found[item_id], lines[item_id] = quantity, number
     if not found:
         raise CandidateError(f"{name}: expected one item id a line, found none")
     return found
+
+
+def candidate_line(item_id: str, quantity: int = 1) -> str:
+    """A line of a list of candidates, without its end, that `read_candidates` reads as this item.
+
+    Whatever other items there are: with a tab where a comma could be taken for part of an id.
+
+    Raises:
+        CatalogueError: no list can hold the id.
+        CandidateError: the quantity is not 1 to 999,999,999.
+    """
+    item = checked_id(item_id, "candidate")
+    if not 1 <= quantity <= 999_999_999:
+        raise CandidateError(f"expected a quantity of 1 to 999,999,999, got {quantity}")
+    return item if quantity == 1 and "," not in item else f"{item}\t{quantity}"
 
 
 def check_candidates(candidates: Candidates) -> dict[str, int]:
@@ -96,22 +125,46 @@ def check_candidates(candidates: Candidates) -> dict[str, int]:
 def unknown_ids_error(unknown: list[str], store: Store) -> CandidateError:
     """The error for candidates that the index does not have; names the nearest ones that it has."""
     described = []
-    known = list(store.ids()) if len(store) <= _FEW_ENOUGH_TO_COMPARE else None
+    known = None
     for item_id in unknown[:_MOST_NAMED]:
-        pool = known if known is not None else store.neighbours(item_id, 200)
-        near = difflib.get_close_matches(item_id, pool, n=3, cutoff=0.6)
+        near: list[str] = []
+        # No other than a listable id is in an index, and not every other can be asked for.
+        if len(item_id) <= _LONGEST_COMPARED and is_listable(item_id):
+            if known is None and len(store) <= _FEW_ENOUGH_TO_COMPARE:
+                known = list(store.ids())
+            pool = store.neighbours(item_id, 200) if known is None else known
+            short = [other for other in pool if len(other) <= _LONGEST_COMPARED]
+            near = difflib.get_close_matches(item_id, short, n=3, cutoff=0.6)
         hint = f" (nearest: {', '.join(near)})" if near else ""
-        described.append(f"'{item_id}'{hint}")
+        described.append(f"'{_short(item_id)}'{hint}")
     if len(unknown) > _MOST_NAMED:
         described.append(f"and {len(unknown) - _MOST_NAMED} more")
     return CandidateError(f"{store.path}: no such item: {', '.join(described)}")
 
 
-def _parse(line: str, where: str) -> tuple[str, int]:
-    item_id, comma, quantity = line.rpartition(",")
-    if not comma:
-        return same_form(line), 1
-    item_id, quantity = item_id.strip(), quantity.strip()
-    if not item_id or not re.fullmatch("[0-9]{1,9}", quantity) or int(quantity) < 1:
-        raise CandidateError(f"{where}: expected 'id' or 'id,quantity', found '{line}'")
-    return same_form(item_id), int(quantity)
+def _short(item_id: str) -> str:
+    if len(item_id) <= _LONGEST_COMPARED:
+        return item_id
+    return f"{item_id[:_LONGEST_COMPARED]}... ({len(item_id):,} characters)"
+
+
+def _parse(line: str, where: str, has: Callable[[str], bool] | None) -> tuple[str, int]:
+    before, tab, after = line.rpartition("\t")
+    if not tab:
+        before, comma, after = line.rpartition(",")
+        if not is_listable(line):
+            raise CandidateError(f"{where}: expected the id of an item, found '{_short(line)}'")
+        if not comma or not re.fullmatch(r"\s*[0-9]+", after):
+            return line, 1
+    item_id, quantity = before.strip(), after.strip()
+    right = is_listable(item_id) and re.fullmatch("0{0,9}[1-9][0-9]{0,8}", quantity) is not None
+    if not tab and has is not None and has(line):
+        if right and has(item_id):
+            raise CandidateError(
+                f"{where}: '{_short(line)}' may be {int(quantity)} of '{_short(item_id)}' or one "
+                f"'{_short(line)}': put a tab between id and quantity"
+            )
+        return line, 1
+    if not right:
+        raise CandidateError(f"{where}: expected 'id' or 'id,quantity', found '{_short(line)}'")
+    return item_id, int(quantity)

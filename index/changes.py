@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from embedder.catalogue import Catalogue
-from embedder.errors import IndexBusyError, IndexFileError
+from embedder.errors import IndexFileError
 from index import whitening
-from index.database import journal_of, sqlite_errors, undo_half_done
+from index.database import is_damage, journal_of, sqlite_errors, undo_half_done
 from index.embedding import State, settled_states
 from index.salvaging import salvage
 from index.schema import IndexInfo
@@ -70,9 +70,9 @@ def copy_or_new(path: Path, unfinished: Path, info: IndexInfo, repair: bool) -> 
     try:
         if not repair:
             return _copy(path, unfinished, info)
-    except IndexBusyError:
-        raise  # it is not damaged: items added by hand would be lost
-    except IndexFileError:
+    except IndexFileError as error:
+        if not is_damage(error):
+            raise
         unfinished.unlink(missing_ok=True)
     store, known, whitened = salvage(path, unfinished, info)
     return Start(store, whitened, known - set(store.ids()), [])

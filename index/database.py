@@ -3,26 +3,56 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+from embedder.advice import is_busy, sqlite_with_advice, with_advice
 from embedder.errors import IndexBusyError, IndexFileError, ModelError
 from embedder.locking import only_process
 from index.schema import APPLICATION_ID, FORMAT_VERSION, MEND, IndexInfo, is_newer
 
-_WAIT_SECONDS = 5.0  # for another process to finish its commit
+_WAIT_SECONDS = 10.0  # for another process to finish what it writes
+_SECONDS_BETWEEN_LOOKS = 0.005
 _DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _DAMAGE |= {sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_SCHEMA}
-_DAMAGE |= {sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_NOMEM}
+_DAMAGE |= {sqlite3.SQLITE_TOOBIG}
 _LONGEST_CAUSE = 200  # characters: SQLite may quote a text that is damaged
 _MOST_BYTES = 2**28  # of a value: a damaged length would ask for more
+
+
+class _Connection(sqlite3.Connection):
+    """Waits where a journal lies beside the file that is not to be looked at now.
+
+    A journal without a writer is of one that was killed, and has to be undone. It looks the same
+    to who opened a file that a build has replaced since, when the new one is written.
+    """
+
+    path: Path
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        """As `sqlite3.Connection.execute`."""
+        until = time.monotonic() + _WAIT_SECONDS
+        while True:
+            try:
+                return super().execute(*arguments)
+            except sqlite3.OperationalError as error:
+                code = getattr(error, "sqlite_errorcode", None)
+                if code != sqlite3.SQLITE_READONLY_ROLLBACK or time.monotonic() >= until:
+                    raise
+            undo_if_alone(self.path)
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
     """Open a database file; `mode` is SQLite's: "ro", "rw" or "rwc"."""
     uri = f"{path.absolute().as_uri()}?mode={mode}"
-    connection = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=_WAIT_SECONDS)
+    connection = sqlite3.connect(
+        uri, uri=True, check_same_thread=False, timeout=_WAIT_SECONDS, factory=_Connection
+    )
+    connection.path = path
     # A file from elsewhere may hold triggers, views and broken pages: trust none of them.
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
@@ -51,6 +81,19 @@ def undo_half_done(path: Path) -> None:
             connection.close()
 
 
+def undo_if_alone(path: Path) -> None:
+    """`undo_half_done` for who only reads: while a writer is at work, undoing is left to it.
+
+    The journal beside a file that a build has just replaced can be that of the next writer.
+    """
+    if not journal_of(path).exists():
+        return
+    # Where no lock can be made, nothing can be undone either: reading says so.
+    with suppress(OSError), only_process(_lock_of(path)) as alone:
+        if alone:
+            undo_half_done(path)
+
+
 def refuse_other_model(path: Path, info: IndexInfo, fingerprint: str) -> None:
     """Vectors of one model say nothing about those of another.
 
@@ -76,30 +119,30 @@ def refuse_folder(path: Path) -> None:
 
 @contextmanager
 def only_writer(path: Path, other: str) -> Iterator[None]:
-    """While in it, no other process builds or calibrates this index.
+    """While in it, no other process writes this index; waits for another to end, but not for long.
 
     Args:
         path: of the index.
         other: who is writing it if somebody is, for the message.
 
     Raises:
-        IndexBusyError: another process is in it.
+        IndexBusyError: another process stays in it.
         IndexFileError: it is a folder, or a file cannot be written, of whatever is done inside too.
     """
     refuse_folder(path)
     try:
-        with only_process(path.with_name(f".{path.name}.lock")) as alone:
+        with only_process(_lock_of(path), _WAIT_SECONDS) as alone:
             if not alone:
-                raise IndexBusyError(f"{path}: {other} is writing it: wait for it to end")
+                raise IndexBusyError(
+                    f"{path}: {other} is writing it: wait for it to end, then try again"
+                )
             yield
     except OSError as error:
-        raise IndexFileError(f"{path}: cannot be written: {error.strerror}") from error
+        raise IndexFileError(f"{path}: cannot be written: {with_advice(error)}") from error
 
 
-def is_damage(error: sqlite3.Error) -> bool:
-    """Whether an error says that a file is damaged, and not that a disk or another process is."""
-    # Python's own, for text that is not UTF-8, has no code.
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _DAMAGE
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
 
 
 def is_damaged_index(path: Path) -> bool:
@@ -135,17 +178,26 @@ def _version(header: bytes) -> int:
     return int.from_bytes(header[60:64], "big")
 
 
+def is_damage(error: IndexFileError | sqlite3.Error) -> bool:
+    """Whether damage is the cause: not the disk, a permission or another process."""
+    cause = error.__cause__ if isinstance(error, IndexFileError) else error
+    # Our own errors, and Python's for text that is not UTF-8, have no code.
+    code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return not isinstance(cause, OSError) and code & 0xFF in _DAMAGE
+
+
 @contextmanager
 def sqlite_errors(path: Path) -> Iterator[None]:
     """Turns SQLite's errors into `IndexFileError` and `IndexBusyError`."""
     try:
         yield
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # damage to a name in a message
-        what = " ".join(str(error).split())[:_LONGEST_CAUSE]
         if isinstance(error, UnicodeDecodeError) or is_damage(error):
+            what = " ".join(str(error).split())[:_LONGEST_CAUSE]
             raise IndexFileError(f"{path}: not an index, or damaged ({what}): {MEND}") from error
-        if "locked" in what:
+        if is_busy(error):
             raise IndexBusyError(
                 f"{path}: in use by another process: wait for it to end, then try again"
             ) from error
+        what = sqlite_with_advice(error)
         raise IndexFileError(f"{path}: cannot be read or written: {what}") from error

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -85,14 +86,18 @@ def has_row(path: Path, connection: sqlite3.Connection, item_id: str) -> bool:
 
 def _refuse_hidden(path: Path, connection: sqlite3.Connection, missing: Sequence[str]) -> None:
     """Items that were not found one way must not be there the other way either."""
-    if missing:
-        for (item_id,) in _fetch(path, connection, _AGAIN, missing):
+    if not missing:
+        return
+    hidden = [item_id for (item_id,) in _fetch(path, connection, _AGAIN, missing)]
+    added = _fetch(path, connection, _THERE, hidden) if hidden else []  # by another, just now
+    for item_id in hidden:
+        if (item_id,) not in added:
             raise _damaged(path, item_id)
 
 
 def _fetch(
     path: Path, connection: sqlite3.Connection, query: str, ids: Sequence[str]
-) -> list[tuple[object, ...]]:
+) -> list[tuple[Any, ...]]:
     try:
         return connection.execute(query, (json.dumps(ids),)).fetchall()
     except sqlite3.DatabaseError as error:

@@ -209,9 +209,8 @@ def _errors(path: Path) -> Iterator[None]:
         with sqlite_errors(path):
             yield
     except IndexFileError as error:
-        cause = error.__cause__
-        if not isinstance(cause, sqlite3.Error) or is_damage(cause):
-            raise DamagedKeptError(f"{path}: damaged ({cause})") from cause
+        if is_damage(error):
+            raise DamagedKeptError(f"{path}: damaged ({error.__cause__})") from error.__cause__
         raise
 
 

@@ -69,7 +69,7 @@ def _undo_half_done(path: Path) -> None:
         with sqlite_errors(path):
             undo_half_done(path)
     except IndexFileError as error:
-        if not (isinstance(error.__cause__, sqlite3.Error) and is_damage(error.__cause__)):
+        if not is_damage(error):
             raise
 
 

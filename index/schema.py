@@ -38,7 +38,7 @@ _TABLES = (
 # Of parts, which have checksums of their own (`index.parts`), it is only looked at that they are
 # there.
 _DESCRIPTION = """
-SELECT key, CASE typeof(value) WHEN 'text' THEN value END FROM meta WHERE key != 'seal' ORDER BY key
+SELECT key, CASE typeof(value) WHEN 'text' THEN value END FROM meta ORDER BY key
 """
 
 
@@ -90,11 +90,11 @@ def read_info(path: Path, connection: sqlite3.Connection) -> IndexInfo:
         IndexFileError: it is no index of this version, or damaged.
     """
     check_tables(path, connection)
+    # In one statement: another process may be writing it.
     rows = connection.execute(_DESCRIPTION).fetchall()
-    sealed = connection.execute("SELECT value FROM meta WHERE key = 'seal'").fetchone()
-    if sealed != (_seal(rows),):
-        raise IndexFileError(f"{path}: its description is damaged (checksum): {MEND}")
     meta = dict(rows)
+    if meta.get("seal") != _seal(rows):
+        raise IndexFileError(f"{path}: its description is damaged (checksum): {MEND}")
     try:
         info = IndexInfo(
             meta["fingerprint"],
@@ -158,4 +158,4 @@ def first_page() -> bytes:
 
 
 def _seal(rows: list[tuple[object, object]]) -> str:
-    return str(zlib.crc32(repr(rows).encode()))
+    return str(zlib.crc32(repr([row for row in rows if row[0] != "seal"]).encode()))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.errors import IndexFileError, PhotoError
-from index.database import connect, sqlite_errors, undo_half_done
+from index.database import connect, sqlite_errors, undo_if_alone
 from index.fetching import fetch_origins, fetch_rows, has_row
 from index.rows import COLUMNS, Item, Row, columns_of, is_whole, text_checksum, whole_item
 from index.schema import MEND, IndexInfo, create_tables, read_info, seal, write_info
@@ -39,6 +41,7 @@ class Store:
         self.path = path
         self.info = info
         self._connection = connection
+        self._one_moment = threading.Lock()
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], writable: bool = False) -> Store:
@@ -54,7 +57,8 @@ class Store:
                 "make one with 'embed build-index', or name one with --index"
             )
         with sqlite_errors(path):
-            undo_half_done(path)
+            if not writable:  # who writes undoes it by reading
+                undo_if_alone(path)
             connection = connect(path, "rw" if writable else "ro")
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
             try:
@@ -90,6 +94,20 @@ class Store:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    @contextmanager
+    def at_one_moment(self) -> Iterator[None]:
+        """Reads in it see the index as it is at one moment, between two commits of others.
+
+        Writers wait for its end meanwhile. Not for who writes.
+        """
+        with self._one_moment:
+            with sqlite_errors(self.path):
+                self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._connection.rollback()
 
     def __len__(self) -> int:
         return self._one("SELECT count(*) FROM items")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,6 +17,9 @@ import pytest
 from embedder import Catalogue, Embedder, read_catalogue
 from embedder.model_files import Architecture, ModelInfo
 from embedder.sample import write_sample
+
+# For the tests that need what makes their photos and ids; `tests` is no package.
+sys.path.append(str(Path(__file__).parent / "made"))
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

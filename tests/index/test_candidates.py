@@ -6,14 +6,18 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from embedder import CandidateError
+from embedder import CandidateError, CatalogueError
+from embedder.catalogue import is_listable, same_form
+from index import candidate_line
 from index.candidates import check_candidates, read_candidates, unknown_ids_error
 from index.rows import Item
 from index.schema import IndexInfo
 from index.store import Store
 
 plain_ids = st.text(
-    st.characters(blacklist_categories=["Cs", "Cc", "Zs", "Zl", "Zp"], blacklist_characters=",#"),
+    st.characters(
+        blacklist_categories=["Cs", "Cc", "Zs", "Zl", "Zp"], blacklist_characters=",#\ufeff"
+    ),
     min_size=1,
 )
 
@@ -48,7 +52,13 @@ def test_round_trip(wanted):
         ("# only a comment\n", "expected one item id a line, found none"),
         ("a\nb\na\n", ":3: 'a' was listed in line 1 already"),
         ("a,0\n", ":1: expected 'id' or 'id,quantity', found 'a,0'"),
-        ("a,b\n", ":1: expected 'id' or 'id,quantity', found 'a,b'"),
+        ("a\tb\n", ":1: expected 'id' or 'id,quantity', found 'a\tb'"),
+        ("\t2\n\ta\tb\t2\n", ":2: expected 'id' or 'id,quantity', found 'a\tb\t2'"),
+        ("#\n4006381333931\n4006381333931,0", ":3: expected 'id' or 'id,quantity'"),
+        ("a\x0bb\n", ":1: expected the id of an item, found 'a\x0bb'"),
+        ("ok\r\na\u2028b\r\n", ":2: expected the id of an item"),
+        ("ok\r\rb\0\r", ":3: expected the id of an item"),
+        ("x" * 5000 + ",0", ":1: expected 'id' or 'id,quantity', found 'xx"),
         (",2\n", ":1: expected 'id' or 'id,quantity', found ',2'"),
         ("a,1234567890\n", ":1: expected 'id' or 'id,quantity'"),
         (b"\xff\xfe\x00", "cannot be read as UTF-8 text"),
@@ -118,3 +128,90 @@ def test_large_index_is_asked_for_its_neighbours_only(store, monkeypatch):
 
 def test_quantities_may_be_numpy_numbers_and_ids_of_either_unicode_form():
     assert check_candidates({"Su\u0308\u00df": np.int64(2)}) == {"S\u00fc\u00df": 2}
+
+
+def read(text, has=None):
+    return read_candidates(io.BytesIO(text.encode()), has)
+
+
+@pytest.mark.parametrize(
+    ("line", "items", "means"),
+    [
+        ("screw 3,5", {"screw 3,5"}, {"screw 3,5": 1}),
+        ("screw 3,5", {"screw 3"}, {"screw 3": 5}),
+        ("screw 3,5", set(), {"screw 3": 5}),
+        ("screw 3,5,2", {"screw 3", "screw 3,5"}, {"screw 3,5": 2}),
+        ("screw 3,5\t2", {"screw 3,5", "screw 3,5,2"}, {"screw 3,5": 2}),
+        ("screw 3\t5", {"screw 3", "screw 3,5"}, {"screw 3": 5}),
+        ("screw 3, 5", {"screw 3", "screw 3,5"}, {"screw 3": 5}),
+        ("tea,black", {"tea"}, {"tea,black": 1}),
+        ("tea,4006381333931", {"tea,4006381333931"}, {"tea,4006381333931": 1}),
+        ("tea,0", {"tea,0", "tea"}, {"tea,0": 1}),
+        (",2", {",2"}, {",2": 1}),
+        ("Su\u0308\u00df,2", {"S\u00fc\u00df,2"}, {"S\u00fc\u00df,2": 1}),
+    ],
+)
+def test_a_line_that_is_an_items_id_as_a_whole_means_that_item(line, items, means):
+    assert read(line, items.__contains__) == means
+
+
+def test_a_line_that_may_mean_two_things_is_refused_and_says_how_to_write_either():
+    with pytest.raises(CandidateError) as error:
+        read("ok\nbolt,5\n", {"bolt", "bolt,5", "ok"}.__contains__)
+    assert ":2: 'bolt,5' may be 5 of 'bolt' or one 'bolt,5': put a tab between id and quantity" in (
+        str(error.value)
+    )
+
+
+def test_lists_that_were_joined_may_have_a_byte_order_mark_in_the_middle():
+    assert read("\ufeffa\n\ufeff# b\n\ufeff b,2\n") == {"a": 1, "b": 2}
+
+
+def test_only_ends_of_lines_end_lines():
+    assert read("a\u00a0b\rc\r\nd\u200be\nf") == {"a\u00a0b": 1, "c": 1, "d\u200be": 1, "f": 1}
+
+
+listable = st.text(min_size=1).map(same_form).filter(is_listable)
+
+
+@given(
+    st.dictionaries(listable | st.from_regex(r"[a,#]{1,3}(,[0-9]{1,3}){0,3}"), st.integers(1, 99)),
+    st.sets(listable),
+)
+def test_lines_that_were_written_read_back_whatever_items_there_are(wanted, others):
+    wanted = {item: count for item, count in wanted.items() if is_listable(item)}
+    assume(wanted)
+    text = "".join(f"{candidate_line(item, count)}\n" for item, count in wanted.items())
+    items = others | wanted.keys() | set(text.splitlines())
+    assert read(text) == read(text, items.__contains__) == wanted
+
+
+@pytest.mark.parametrize(("item", "count"), [("#a", 1), (" a", 1), ("\ufeffa", 1), ("a\nb", 1)])
+def test_a_line_of_what_is_no_id_is_not_written(item, count):
+    with pytest.raises(CatalogueError, match="expected an item id that a list can hold"):
+        candidate_line(item, count)
+
+
+@pytest.mark.parametrize("count", [0, -1, 10**9])
+def test_a_line_of_no_or_too_many_pieces_is_not_written(count):
+    with pytest.raises(CandidateError, match="expected a quantity of 1 to 999,999,999"):
+        candidate_line("a", count)
+
+
+@pytest.mark.parametrize("unknown", ["x" * 4096, "a\0b", "a\udc80", "\ud83d", "sku-00001\n", ""])
+def test_what_can_be_no_id_is_not_found(store, monkeypatch, unknown):
+    assert store.centroids([unknown])[1] == [unknown]
+    for few in (0, 20_000):
+        monkeypatch.setattr("index.candidates._FEW_ENOUGH_TO_COMPARE", few)
+        assert str(unknown_ids_error([unknown], store)).endswith(
+            f"no such item: '{unknown}'" if len(unknown) < 200 else "xxx... (4,096 characters)'"
+        )
+
+
+def test_ids_of_great_length_are_not_compared(store):
+    for number in range(2_000):
+        centroid = np.array([1, 0, 0, 0], dtype=np.float32)
+        store.put(Item(f"{'xy' * 2048}{number}", centroid, 1, 0.0, "a.jpg", b""))
+    # Comparing them would take hours.
+    message = str(unknown_ids_error(["yx" * 2048, "sku-0001", *["y" * 200] * 5], store))
+    assert "(4,096 characters)', 'sku-0001' (nearest: sku-" in message
