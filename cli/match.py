@@ -94,6 +94,9 @@ def match(
     All photos are matched together: each candidate is in one photo at most, or in as many as its
     quantity says. Results go to standard output, everything else to standard error.
 
+    A line 'bolt,5' of the candidates is one 'bolt,5' if the index has an item called so, else five
+    of 'bolt'; if it has both it is refused: put a tab in place of the comma.
+
     PHOTOS are files, folders, and CSV files with a column 'photo' and, if several photos show one
     object, a column 'group' with its name. A folder in a folder is the photos of one object.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.output import index_option, model_option, photo_progress
+from cli.output import index_option, model_option, photo_progress, shown
 
 if TYPE_CHECKING:
     from index import Verified
@@ -36,11 +36,11 @@ def verify(index: Path, model: Path) -> None:
         found = verify_index(index, on_progress=show)
     of_model = model_problems(model) or _other_model(found, model)
     for problem in (*found.problems, *found.kept_problems, *of_model):
-        click.echo(problem)
+        click.echo(shown(problem))
     if not found.problems:
-        click.echo(f"{index}: whole, {found.items:,} items")
+        click.echo(shown(f"{index}: whole, {found.items:,} items"))
     if not of_model:
-        click.echo(f"{model}: whole, and runs")
+        click.echo(shown(f"{model}: whole, and runs"))
     if found.problems:
         catalogue = quote(found.info.catalogue) if found.info else "CATALOGUE"
         options = f"--index {quote(str(index))} --model {quote(str(model))}"
