@@ -124,7 +124,11 @@ def _train(
     if cache.unreadable:
         listener.unreadable(cache.unreadable)
     _refuse_useless(cache, catalogue.source)
-    run = start(options, settings, cache, network, stored)
+    try:
+        run = start(options, settings, cache, network, stored)
+    except TrainingError:
+        (folder / _REPLACING).unlink(missing_ok=True)  # --replace is then to start anew
+        raise
     if stored:
         listener.resumed(run.progress.epoch)
     train_epochs(run, folder, listener)
