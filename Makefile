@@ -1,5 +1,6 @@
 # make demo   the main job on generated photos: sample, train, build-index, match
 # make test   all tests
+# make soak   the tests of tests/soak in their long form: hours
 # make lint   ruff and mypy
 # make lock   renew requirements.lock from setup.cfg, and tests/oracle/requirements.lock
 # Each makes .venv first, from the lock. All that has to be there is Python 3.11 to 3.13.
@@ -10,13 +11,16 @@ BIN := .venv/bin
 READY := .venv/.ready
 ORACLE := .venv-tfa/.ready
 
-.PHONY: demo test lint lock clean
+.PHONY: demo test soak lint lock clean
 
 demo: $(READY)
 	$(BIN)/python benchmarks/demo.py demo
 
 test: $(READY) $(ORACLE)
 	$(BIN)/pytest
+
+soak: $(READY)
+	EMBED_SOAK=1 $(BIN)/pytest tests/soak
 
 lint: $(READY)
 	$(BIN)/ruff check .

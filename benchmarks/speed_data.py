@@ -16,8 +16,8 @@ from embedder.model_files import Architecture, ModelInfo
 from embedder.score_space import unit
 from index.calibrating import background
 from index.calibration import Calibration, write_calibration
-from index.database import IndexInfo
 from index.rows import Item
+from index.schema import IndexInfo
 from index.store import Store
 
 DIM = 100

@@ -33,8 +33,8 @@ from embedder.training import train
 from embedder.training_options import TrainingOptions
 from embedder.validation import centroids, hold_out
 from index import Matcher
-from index.database import IndexInfo
 from index.rows import Item
+from index.schema import IndexInfo
 from index.store import Store
 from index.whitening import write_score_space
 

@@ -22,9 +22,14 @@ from cli.output import (
 @model_option
 @index_option
 @click.option("--skip-empty", is_flag=True, help="Leave out items without a readable photo.")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Take over only what is whole of a damaged index, and make the rest anew.",
+)
 @jobs_option
 def build_index(
-    catalogue: Path, model: Path, index: Path, skip_empty: bool, jobs: int | None
+    catalogue: Path, model: Path, index: Path, skip_empty: bool, repair: bool, jobs: int | None
 ) -> None:
     """Embed the photos of CATALOGUE and write an index file with a centroid an item.
 
@@ -36,6 +41,7 @@ def build_index(
     Examples:
       embed build-index catalogue
       embed build-index catalogue --model parts.model --index parts.index
+      embed build-index catalogue --repair
     """
     from embedder import Embedder, read_catalogue
     from embedder.quiet import native_output_silenced
@@ -46,7 +52,15 @@ def build_index(
     with native_output_silenced():
         embedder.warm_up()
     with photo_progress("Embedding") as show:
-        report = build(found, embedder, index, skip_empty=skip_empty, jobs=jobs, on_progress=show)
+        report = build(
+            found,
+            embedder,
+            index,
+            skip_empty=skip_empty,
+            repair=repair,
+            jobs=jobs,
+            on_progress=show,
+        )
     list_unreadable(report.unreadable, "are left out")
     if report.empty:
         say(
@@ -56,6 +70,11 @@ def build_index(
         say(
             f"{len(report.removed)} item(s) removed that the catalogue does not have: "
             f"{listed(report.removed)}"
+        )
+    if report.lost:
+        say(
+            f"{len(report.lost)} item(s) of the old index could not be taken over, and the "
+            f"catalogue does not have them: {listed(report.lost)}: add them with 'embed add'"
         )
     photos = f"{report.photos:,} photos ({report.embedded:,} embedded now)"
     say(f"{index}: {report.items:,} items, {photos}")

@@ -13,7 +13,7 @@ import click
 from embedder.errors import EmbedError
 from embedder.version import __version__
 
-_COMMANDS = ("sample", "train", "build-index", "add", "remove", "calibrate", "match")
+_COMMANDS = ("sample", "train", "build-index", "add", "remove", "calibrate", "match", "verify")
 
 
 class _Group(click.Group):
@@ -45,8 +45,10 @@ class _Group(click.Group):
             )
             raise click.exceptions.Exit(130) from None
         except OSError as error:
+            from embedder.advice import with_advice
+
             where = f"{error.filename}: " if error.filename else ""
-            raise click.ClickException(f"{where}{error.strerror or error}") from error
+            raise click.ClickException(f"{where}{with_advice(error)}") from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

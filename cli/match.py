@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.output import index_option, jobs_option, listed, model_option, say, table
+from cli.output import doubt, index_option, jobs_option, listed, model_option, say, table
 
 if TYPE_CHECKING:
     from index import Matches
@@ -57,6 +57,12 @@ FORMATS = ("table", "json", "jsonl", "csv")
     is_flag=True,
     help="Exit with 3 unless every photo is matched and no candidate is missing.",
 )
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write an HTML page too, with each photo beside the item it is said to show.",
+)
 @jobs_option
 def match(
     candidates: str,
@@ -69,6 +75,7 @@ def match(
     unknown: float | None,
     max_error: float,
     strict: bool,
+    report: Path | None,
     jobs: int | None,
 ) -> None:
     """Say which of PHOTOS shows which candidate.
@@ -83,6 +90,7 @@ def match(
     Examples:
       embed match --candidates ids.txt photos/
       embed match --candidates ids.txt --format csv a.jpg b.jpg > matches.csv
+      embed match --candidates ids.txt --report report.html photos/
       embed match --candidates ids.txt --strict --max-error 0.01 photos/ || echo look
       echo sku-1 | embed match --candidates - a.jpg
     """
@@ -90,6 +98,10 @@ def match(
     from embedder.quiet import native_output_silenced
     from index import Matcher, read_candidates
 
+    if report is not None:
+        from cli.report import facts_of, refuse_place, write_report
+
+        refuse_place(report)
     ids = read_candidates(sys.stdin.buffer if candidates == "-" else candidates)
     objects = objects_in(photos, views)
     with Matcher.open(index, model) as matcher:
@@ -104,8 +116,21 @@ def match(
             max_error=max_error,
             jobs=jobs,
         )
-    click.echo(_FORMATTERS[format_](matches), nl=False)
-    _summarise(matches, independent)
+        try:
+            click.echo(_FORMATTERS[format_](matches), nl=False)
+            _summarise(matches, independent)
+        finally:  # also where the reader of the results has gone, as with `| head`
+            if report is not None:
+                facts = facts_of(
+                    matcher.store,
+                    ids,
+                    independent=independent,
+                    unknown=unknown,
+                    max_error=max_error,
+                )
+                missing = {} if independent else matches.missing
+                write_report(report, matches, missing, objects, matcher.store, facts, jobs)
+                say(f"{report}: the report, to be opened in a browser")
     if all(found.status == "unreadable" for found in matches):
         raise click.ClickException("none of the photos can be read")
     if strict and (matches.missing or any(found.status != "matched" for found in matches)):
@@ -135,9 +160,6 @@ def _number(value: float | None, form: str) -> str:
 
 def _as_table(matches: Matches) -> str:
     heading = ["photo", "item", "confidence", "status", "score", "margin", "runner-up", "why"]
-    doubtful_first = sorted(
-        matches, key=lambda found: (_ORDER[found.status], found.confidence or 0.0)
-    )
     rows = [heading] + [
         [
             found.photo,
@@ -149,7 +171,7 @@ def _as_table(matches: Matches) -> str:
             found.runner_up or "",
             found.reason or "",
         ]
-        for found in doubtful_first
+        for found in sorted(matches, key=doubt)
     ]
     return table(rows, right=frozenset({2, 4, 5})) + "\n"
 
@@ -182,5 +204,4 @@ def _as_csv(matches: Matches) -> str:
     return text.getvalue()
 
 
-_ORDER = {"unreadable": 0, "unsure": 1, "unknown": 2, "matched": 3}
 _FORMATTERS = {"table": _as_table, "json": _as_json, "jsonl": _as_jsonl, "csv": _as_csv}

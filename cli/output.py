@@ -15,7 +15,10 @@ from embedder.errors import PhotoError
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
+    from index import Match
+
 _MOST_LISTED = 20
+_ORDER = {"unreadable": 0, "unsure": 1, "unknown": 2, "matched": 3}
 _SECONDS_BETWEEN_LOOKS = 0.1
 
 model_option = click.option(
@@ -60,11 +63,11 @@ def photo_columns() -> tuple[ProgressColumn, ...]:
 
 
 @contextmanager
-def photo_progress(what: str) -> Iterator[Callable[[int, int], None]]:
+def photo_progress(what: str, unit: str = "photos") -> Iterator[Callable[[int, int], None]]:
     """A progress bar with rate and time left on a terminal; silent elsewhere.
 
     Yields:
-        a function to call with (photos done, photos in all).
+        a function to call with (photos done, photos in all), or of another unit.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -81,7 +84,7 @@ def photo_progress(what: str) -> Iterator[Callable[[int, int], None]]:
                 return
             shown = time.monotonic()
             speed = bar.tasks[task].speed
-            note = f"{speed:,.0f} photos/s" if speed else ""
+            note = f"{speed:,.0f} {unit}/s" if speed else ""
             bar.update(task, completed=done, total=total, note=note)
 
         yield show
@@ -119,3 +122,8 @@ def table(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) ->
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def doubt(found: Match) -> tuple[int, float]:
+    """What to sort matches by, for the doubtful ones to come first."""
+    return _ORDER[found.status], found.confidence or 0.0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
+from embedder.advice import with_advice
 from embedder.errors import TrainingError
 
 Arrays = list[npt.NDArray[Any]]
@@ -70,14 +73,30 @@ def save_checkpoint(
     metadata = {"settings": settings, "progress": json.dumps(asdict(progress))}
     partial = folder / (_FILE + ".partial")
     try:
-        save_file(tensors, partial, metadata)
+        save_arrays(tensors, partial, metadata)
         partial.replace(folder / _FILE)
-    except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise TrainingError(
-            f"{folder / _FILE}: cannot be written ({error}); the checkpoint before it is kept: "
-            "make room and run the same command again"
+            f"{folder / _FILE}: cannot be written; the checkpoint before it is kept: "
+            f"{with_advice(error)}"
         ) from error
+
+
+def save_arrays(
+    arrays: dict[str, npt.NDArray[Any]], path: Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write a safetensors file, down to the disk.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    # Not by `save_file`: it hides what the system said, and leaves parts of files behind.
+    with path.open("wb") as file:
+        file.write(save(arrays, metadata))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 # What safetensors and json raise for files that are not theirs; AttributeError and TypeError for
@@ -86,6 +105,7 @@ _DAMAGE = (
     *(OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError),
     *(RecursionError, OverflowError, MemoryError),
 )
+
 
 Stored = tuple[Progress, dict[str, Arrays]] | None
 

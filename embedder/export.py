@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from safetensors.numpy import save_file
 
+from embedder.advice import with_advice
 from embedder.backend import keras, ops
-from embedder.checkpoints import named
+from embedder.checkpoints import named, save_arrays
 from embedder.errors import TrainingError
 from embedder.inference import Embedder
 from embedder.labelled_vectors import LabelledVectors
@@ -23,6 +24,7 @@ from embedder.model_files import (
     WEIGHTS,
     Architecture,
     ModelInfo,
+    former_folder,
     write_model_info,
 )
 from embedder.photos import Pixels
@@ -70,43 +72,67 @@ def save_model(
     content = litert_model(network, info.architecture)
     expected = network.predict(photos.astype(np.float32), verbose=0)
     weights = {**named("network", [np.asarray(weight) for weight in network.weights])}
+    new = folder.with_name(f".{folder.name}.new")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as parent:
-            new = Path(parent) / "new"
-            new.mkdir()
-            (new / LITERT).write_bytes(content)
-            save_file(weights, new / WEIGHTS)
-            if held_out is not None:
-                (new / HELD_OUT).write_bytes(held_out.to_bytes())
-            hashes = {file.name: _sha256(file) for file in sorted(new.iterdir())}
-            info = replace(info, sha256=hashes)
-            embedder = Embedder(info, content)
-            with native_output_silenced():
-                embedder.warm_up()
-            cosine = lowest_cosine(embedder, photos, expected)
-            if not cosine >= LOWEST_COSINE:
-                raise TrainingError(
-                    f"the LiteRT model disagrees with the trained network: expected a cosine of "
-                    f"at least {LOWEST_COSINE} on every photo, found {cosine:.6f}"
-                )
-            info = replace(info, training={**info.training, "litert_cosine": round(cosine, 6)})
-            write_model_info(new, info)
-            _put_in_place(new, folder, Path(parent) / "old")
+        put_back(folder)
+        _delete(new)
+        new.mkdir(parents=True)
+        (new / LITERT).write_bytes(content)
+        save_arrays(weights, new / WEIGHTS)
+        if held_out is not None:
+            (new / HELD_OUT).write_bytes(held_out.to_bytes())
+        hashes = {file.name: _sha256(file) for file in sorted(new.iterdir())}
+        info = replace(info, sha256=hashes)
+        embedder = Embedder(info, content)
+        with native_output_silenced():
+            embedder.warm_up()
+        cosine = lowest_cosine(embedder, photos, expected)
+        if not cosine >= LOWEST_COSINE:
+            raise TrainingError(
+                f"the LiteRT model disagrees with the trained network: expected a cosine of "
+                f"at least {LOWEST_COSINE} on every photo, found {cosine:.6f}"
+            )
+        info = replace(info, training={**info.training, "litert_cosine": round(cosine, 6)})
+        write_model_info(new, info)
+        _put_in_place(new, folder)
     except OSError as error:
-        raise TrainingError(f"{folder}: cannot be written: {error}") from error
+        where = error.filename or folder
+        raise TrainingError(f"{where}: cannot be written: {with_advice(error)}") from error
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
     return info
 
 
-def _put_in_place(new: Path, folder: Path, old: Path) -> None:
+def _put_in_place(new: Path, folder: Path) -> None:
+    # No system replaces one folder by another in one step: `current_folder` finds the old one.
+    for file in new.iterdir():
+        with file.open("r+b") as written:
+            os.fsync(written.fileno())
     if folder.exists():
-        folder.rename(old)
+        folder.rename(former_folder(folder))
     try:
         new.rename(folder)
     except BaseException:
-        if old.exists():
-            old.rename(folder)
+        put_back(folder)
         raise
+    shutil.rmtree(former_folder(folder), ignore_errors=True)
+
+
+def put_back(folder: Path) -> None:
+    """Undo a replacement of a model folder that was stopped in the middle, or tidy up after it.
+
+    Raises:
+        OSError: it cannot be undone.
+    """
+    former = former_folder(folder)
+    if former.exists() and not folder.exists():
+        former.rename(folder)
+    _delete(former)
+
+
+def _delete(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def lowest_cosine(embedder: Embedder, photos: Pixels, expected: Any) -> float:

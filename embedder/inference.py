@@ -14,7 +14,14 @@ import numpy.typing as npt
 
 from embedder.errors import ModelError, PhotoError
 from embedder.labelled_vectors import LabelledVectors
-from embedder.model_files import HELD_OUT, LITERT, ModelInfo, read_checked, read_model_info
+from embedder.model_files import (
+    HELD_OUT,
+    LITERT,
+    ModelInfo,
+    current_folder,
+    read_checked,
+    read_model_info,
+)
 from embedder.parallel import default_jobs, ordered_map
 from embedder.photos import Photo, Pixels, photo_name, prepare
 
@@ -49,7 +56,7 @@ class Embedder:
         Raises:
             ModelError: there is none, or a file of it is missing or damaged.
         """
-        path = Path(folder)
+        path = current_folder(Path(folder))
         info = read_model_info(path)
         return cls(info, read_checked(path, LITERT, info), path)
 

@@ -91,6 +91,17 @@ class ModelInfo:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def former_folder(folder: Path) -> Path:
+    """Where a model folder lies for the moment in which another takes its place."""
+    return folder.parent / f".{folder.name}.old"
+
+
+def current_folder(folder: Path) -> Path:
+    """Where to read a model; not at its place if that was left without one in such a moment."""
+    former = former_folder(folder)
+    return former if (former / MODEL_JSON).is_file() and not folder.exists() else folder
+
+
 def write_model_info(folder: Path, info: ModelInfo) -> None:
     """Write model.json; the other files must be in the folder already, and match `info.sha256`."""
     document = {
@@ -178,9 +189,10 @@ def _info(document: dict[str, Any]) -> ModelInfo:
     training, sha256 = document["training"], document["sha256"]
     _expect(isinstance(training, dict), "training", training)
     _expect(isinstance(sha256, dict), "sha256", sha256)
-    # Models from before it, and of photos too few to hold some out, have no held_out.vectors.
-    for name in (LITERT, WEIGHTS, *({HELD_OUT} & set(sha256))):
-        value = sha256[name]
+    # Models from before it, and of photos too few to hold some out, have no held_out.vectors. Other
+    # names could be of any file of the system.
+    _expect(set(sha256) - {HELD_OUT} == {LITERT, WEIGHTS}, "files of sha256", sorted(sha256))
+    for name, value in sha256.items():
         hexadecimal = isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)
         _expect(bool(hexadecimal), f"sha256 of {name}", value)
     return ModelInfo(

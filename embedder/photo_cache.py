@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from embedder.advice import with_advice
 from embedder.backgrounds import Mask, prepare_masked
 from embedder.catalogue import Catalogue, photo_states
 from embedder.errors import PhotoError, TrainingError
@@ -92,7 +93,8 @@ def open_cache(
             contents = {"key": key, **_decode(catalogue, size, folder, on_decoded, masks)}
             (folder / _CONTENTS).write_text(json.dumps(contents), encoding="utf-8")
     except OSError as error:
-        raise TrainingError(f"{folder}: cannot keep decoded photos: {error.strerror}") from error
+        where = error.filename or folder
+        raise TrainingError(f"{where}: cannot keep decoded photos: {with_advice(error)}") from error
     return _map(catalogue, size, folder, contents)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from embedder.advice import with_advice
 from embedder.errors import MissingExtraError, TrainingError
 from embedder.training_options import EpochReport, Listener
 
@@ -30,7 +31,7 @@ class TensorBoardLog(Listener):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise TrainingError(f"{folder}: cannot be written: {error.strerror}") from error
+            raise TrainingError(f"{folder}: cannot be written: {with_advice(error)}") from error
         self._folder, self._step = folder, 0
         with self._told():
             self._writer = tf.summary.create_file_writer(str(folder))

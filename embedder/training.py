@@ -9,12 +9,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from embedder import validation
+from embedder.advice import with_advice
 from embedder.backend import keras
 from embedder.backgrounds import load_pictures
 from embedder.catalogue import Catalogue
 from embedder.checkpoints import Stored, load_checkpoint
 from embedder.errors import TrainingError
-from embedder.export import save_model
+from embedder.export import put_back, save_model
 from embedder.labelled_vectors import LabelledVectors
 from embedder.locking import only_process
 from embedder.model_files import MODEL_JSON, ModelInfo
@@ -75,10 +76,13 @@ def train(
         with only_process(model.with_name(f".{model.name}.lock")) as alone:
             if not alone:
                 raise TrainingError(f"{folder}: another training is using it: wait for its end")
+            put_back(model)
+            _refuse_existing(model, replace_existing)
             info = _train(catalogue, model, folder, options, listener, replace_existing)
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
-        raise TrainingError(f"{folder}: cannot be written: {error.strerror}") from error
+        where = error.filename or folder
+        raise TrainingError(f"{where}: cannot be written: {with_advice(error)}") from error
     return info
 
 
@@ -149,8 +153,9 @@ def _replacing(folder: Path, settings: str, learning_rate: float) -> Stored:
                 return stored
         except TrainingError:
             pass
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(exist_ok=True)
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir()
     mark.touch()
     return None
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from index.recalibrating import CalibrationReport, calibrate_index
     from index.results import Alternative, Match, Matches
     from index.session import Session
+    from index.verifying import Verified, verify_index
     from index.views import Views
 
 __all__ = [
@@ -26,12 +27,14 @@ __all__ = [
     "Matcher",
     "Matches",
     "Session",
+    "Verified",
     "Views",
     "add_item",
     "build_index",
     "calibrate_index",
     "read_candidates",
     "remove_items",
+    "verify_index",
 ]
 
 _MODULE_OF = {
@@ -43,12 +46,14 @@ _MODULE_OF = {
     "Matcher": "index.matching",
     "Matches": "index.results",
     "Session": "index.session",
+    "Verified": "index.verifying",
     "Views": "index.views",
     "add_item": "index.editing",
     "build_index": "index.building",
     "calibrate_index": "index.recalibrating",
     "read_candidates": "index.candidates",
     "remove_items": "index.editing",
+    "verify_index": "index.verifying",
 }
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -24,9 +26,17 @@ from index import whitening
 from index.calibrating import background, calibrate
 from index.calibration import kept_calibration, write_calibration
 from index.changes import copy_or_new, remove_changed, signature, signatures_of
-from index.database import IndexInfo, is_damaged_index, journal_of, only_writer, refuse_folder
+from index.database import (
+    is_damage,
+    is_damaged_index,
+    journal_of,
+    only_writer,
+    refuse_folder,
+    refuse_newer,
+)
 from index.embedding import Embedded, State, embed_photos
-from index.kept_photos import DamagedKeptError, KeptPhotos
+from index.kept_photos import DamagedKeptError, KeptPhotos, kept_beside
+from index.schema import IndexInfo
 from index.statistics import gather
 from index.store import Store
 
@@ -43,7 +53,9 @@ class BuildReport:
         embedded: photos that this run embedded; the others were known from before.
         unreadable: photos that could not be read, of all items, and why.
         empty: items left out because no photo of theirs could be read.
-        removed: items that an earlier index had and this one has not.
+        removed: items that an earlier index had and the catalogue has not.
+        lost: items of an earlier index that could not be taken over, being damaged or of another
+            model, and that the catalogue does not have.
     """
 
     items: int
@@ -52,6 +64,7 @@ class BuildReport:
     unreadable: tuple[PhotoError, ...]
     empty: tuple[str, ...]
     removed: tuple[str, ...]
+    lost: tuple[str, ...]
 
 
 def build_index(
@@ -60,6 +73,7 @@ def build_index(
     path: str | os.PathLike[str] = "items.index",
     *,
     skip_empty: bool = False,
+    repair: bool = False,
     jobs: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> BuildReport:
@@ -73,6 +87,9 @@ def build_index(
         embedder: the trained model.
         path: the index file; an index of another model there is replaced.
         skip_empty: leave out items without a readable photo instead of failing.
+        repair: look at all that an index which is there says, and take nothing over of it but what
+            is whole; without it, damage that is not seen in passing stays. The file need not even
+            look like an index.
         jobs: threads; all cores unless given.
         on_progress: called with (photos done, photos to embed).
 
@@ -81,14 +98,28 @@ def build_index(
         IndexFileError: the file cannot be written, or another build is writing it.
     """
     path = Path(path)
-    _refuse_other_file(path)
+    refuse_folder(path)
+    refuse_newer(path) if repair else _refuse_other_file(path)
     _refuse_empty([item for item, photos in catalogue.items.items() if not photos], skip_empty)
+    build = partial(_build, catalogue, embedder, path, skip_empty, jobs, on_progress)
     with only_writer(path, "another build"):
         try:
-            return _build(catalogue, embedder, path, skip_empty, jobs, on_progress)
-        except DamagedKeptError:
-            KeptPhotos.delete(kept_beside(path))
-            return _build(catalogue, embedder, path, skip_empty, jobs, on_progress)
+            for _ in range(2):  # both can be damaged
+                try:
+                    return build(repair)
+                except DamagedKeptError:
+                    KeptPhotos.delete(kept_beside(path))
+                except IndexFileError as error:
+                    # A copy of the old index was written into, and turned out to be damaged.
+                    if repair or not is_damage(error):
+                        raise
+                    repair = True
+            return build(repair)
+        finally:
+            unfinished = _unfinished(path)  # on a full disk it would be in its own way
+            for file in (unfinished, journal_of(unfinished)):
+                with suppress(OSError):
+                    file.unlink(missing_ok=True)
 
 
 def _build(
@@ -98,13 +129,14 @@ def _build(
     skip_empty: bool,
     jobs: int | None,
     on_progress: Callable[[int, int], None],
+    repair: bool,
 ) -> BuildReport:
-    unfinished = path.with_name(path.name + ".building")
+    unfinished = _unfinished(path)
     signatures = signatures_of(catalogue)
     source = photo_name(catalogue.source.absolute())
     dim, fingerprint = embedder.info.architecture.dim, embedder.info.fingerprint
     info = IndexInfo(fingerprint, dim, embedder.info.temperature, source)
-    start = copy_or_new(path, unfinished, info)
+    start = copy_or_new(path, unfinished, info, repair)
     with start.store as store, KeptPhotos.open(kept_beside(path), fingerprint, dim) as kept:
         sample = frozenset[str]()
         if embedder.info.whitened_temperature is not None:
@@ -116,12 +148,12 @@ def _build(
             _put_item(store, item, given, item in sample)
         kept.remove_others(catalogue.items)
         kept.commit()
-        removed = tuple(sorted({*gone, *start.lost} - signatures.keys()))
-        report = _report(store, catalogue, photos.embedded, removed)
+        lost = {*start.lost, *start.damaged} - signatures.keys()
+        report = _report(store, catalogue, photos.embedded, set(gone) - lost, lost)
         _refuse_empty(report.empty, skip_empty)
         if not report.items:
             raise CatalogueError(f"{catalogue.source}: no item has a readable photo")
-        _finish(store, start.before, embedder, len(gone) + len(changed))
+        _finish(store, start.whitened, embedder, len(gone) + len(changed))
     with unfinished.open("r+b") as file:
         os.fsync(file.fileno())
     # Of an index that could not be opened: it would be played back into the new one.
@@ -131,21 +163,20 @@ def _build(
 
 
 def _report(
-    store: Store, catalogue: Catalogue, embedded: int, removed: tuple[str, ...]
+    store: Store, catalogue: Catalogue, embedded: int, removed: set[str], lost: set[str]
 ) -> BuildReport:
     empty = tuple(sorted(catalogue.items.keys() - store.signatures().keys()))
     photos, unreadable = store.photo_count(), store.unreadable()
-    return BuildReport(len(store), photos, embedded, unreadable, empty, removed)
+    gone = tuple(sorted(removed)), tuple(sorted(lost))
+    return BuildReport(len(store), photos, embedded, unreadable, empty, *gone)
 
 
-def kept_beside(path: Path) -> Path:
-    """Where the photos of an index are kept."""
-    return path.with_name(f"{path.name}.photos")
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f"{path.name}.building")
 
 
 def _refuse_other_file(path: Path) -> None:
     """Refuse to write over what is not an index of ours, or of a version we do not know."""
-    refuse_folder(path)
     if not path.exists():
         return
     try:
@@ -205,7 +236,7 @@ def _put_item(store: Store, item: str, photos: Iterable[Embedded], sampled: bool
     store.put_unreadable(item, unreadable)
 
 
-def _finish(store: Store, before: IndexInfo | None, embedder: Embedder, changed: int) -> None:
+def _finish(store: Store, whitened: bool | None, embedder: Embedder, changed: int) -> None:
     """Fits the score space and the calibration, and says that the index is whole."""
     temperature = embedder.info.whitened_temperature
     space = whitening.fit(store)
@@ -215,8 +246,7 @@ def _finish(store: Store, before: IndexInfo | None, embedder: Embedder, changed:
         whitening.write_score_space(store, space)
         store.write_info(replace(store.info, whitened=True, temperature=temperature))
     others = background(store)
-    same_space = before is not None and before.whitened == store.info.whitened
-    calibration = kept_calibration(store, changed) if same_space else None
+    calibration = kept_calibration(store, changed) if whitened == store.info.whitened else None
     if calibration is None and (held_out := embedder.held_out()) is not None:
         calibration = calibrate(store, held_out, others, given=False)
     write_calibration(store, calibration, others)

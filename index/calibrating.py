@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from embedder.errors import IndexFileError
 from embedder.labelled_vectors import LabelledVectors
 from embedder.score_space import unit
 from index.calibration import LOWEST_TEMPERATURE, Calibration, Scores, bent, log_mean_exp
 from index.rows import Row
+from index.schema import MEND
 from index.store import Store
 from index.whitening import read_score_space
 
@@ -39,7 +41,10 @@ def background(store: Store) -> LabelledVectors:
         np.linspace(0, count - 1, min(count, MOST_BACKGROUND)).round().astype(int).tolist()
     )
     ids = [item_id for at, item_id in enumerate(store.ids()) if at in wanted]
-    return LabelledVectors(store.centroids(ids)[0], tuple(ids))
+    vectors, unknown = store.centroids(ids)
+    if unknown:
+        raise IndexFileError(f"{store.path}: its list of ids is damaged: {MEND}")
+    return LabelledVectors(vectors, tuple(ids))
 
 
 def calibrate(

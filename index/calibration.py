@@ -20,6 +20,7 @@ import numpy.typing as npt
 from embedder.errors import IndexFileError
 from embedder.labelled_vectors import LabelledVectors
 from index.parts import damaged_part, put_part, read_part
+from index.rows import are_centroids
 from index.store import Store
 
 Exact = npt.NDArray[np.float64]
@@ -161,9 +162,12 @@ def read_background(store: Store) -> LabelledVectors:
     if content is None:
         return LabelledVectors(np.zeros((0, store.info.dim), np.float32), ())
     try:
-        return LabelledVectors.from_bytes(content, store.info.dim)
+        found = LabelledVectors.from_bytes(content, store.info.dim)
     except ValueError as error:
         raise damaged_part(store, _BACKGROUND, str(error)) from error
+    if not are_centroids(found.vectors).all():
+        raise damaged_part(store, _BACKGROUND, "a vector is not of unit norm")
+    return found
 
 
 def _checked(document: object) -> Calibration:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from embedder.catalogue import Catalogue
-from embedder.errors import IndexBusyError, IndexFileError
+from embedder.errors import IndexFileError
 from index import whitening
-from index.database import IndexInfo, journal_of, sqlite_errors, undo_half_done
+from index.database import is_damage, journal_of, sqlite_errors, undo_half_done
 from index.embedding import State, settled_states
+from index.salvaging import salvage
+from index.schema import IndexInfo
 from index.store import Store
 
 ADDED_BY_HAND = b""  # the signature of an item that no catalogue speaks for
@@ -35,55 +37,64 @@ class Start(NamedTuple):
 
     Attributes:
         store: to write into: a copy of the old index, or a new one.
-        before: what the old index said about itself; None if the store is new.
-        lost: items that were added by hand to an index of another model.
+        whitened: whether the old index had a score space; None if none of it is of use.
+        lost: items of the old index that the store does not have: those that were added by hand if
+            it was of another model, those that cannot be read if it was damaged.
         damaged: items whose rows are damaged.
     """
 
     store: Store
-    before: IndexInfo | None
+    whitened: bool | None
     lost: set[str]
     damaged: list[str]
 
 
-def copy_or_new(path: Path, unfinished: Path, info: IndexInfo) -> Start:
-    """Copy the index at `path`, or make a new one.
+def copy_or_new(path: Path, unfinished: Path, info: IndexInfo, repair: bool) -> Start:
+    """Copy the index at `path`, or make a new one of what is of use of it.
 
-    An old index that is of another model, or damaged, has nothing worth keeping.
+    Args:
+        path: of the index, if there is one.
+        unfinished: where the copy goes.
+        info: what the new index says about itself.
+        repair: whether to take nothing over but rows that are whole, as if it were damaged.
 
     Raises:
         IndexBusyError: another program holds the index.
-        IndexFileError: it cannot be written.
+        IndexFileError: a file cannot be written.
     """
     # A journal would be played back into whatever has the name it was made for.
     for file in (unfinished, journal_of(unfinished)):
         file.unlink(missing_ok=True)
-    store, lost = None, set[str]()
-    try:
-        if (store := _copied(path, unfinished)) is not None:
-            if store.info.fingerprint == info.fingerprint:
-                before, damaged = store.info, store.damaged()
-                store.write_info(info)
-                return Start(store, before, lost, damaged)
-            lost = {item for item, sign in store.signatures().items() if sign == ADDED_BY_HAND}
-    except IndexBusyError:
-        raise  # it is not damaged: items added by hand would be lost
-    except IndexFileError:
-        pass
-    if store is not None:
-        store.close()
-    unfinished.unlink(missing_ok=True)
-    return Start(Store.create(unfinished, info), None, lost, [])
-
-
-def _copied(path: Path, unfinished: Path) -> Store | None:
-    """A copy of an index that is there, open for writing."""
     if not path.exists():
-        return None
+        return Start(Store.create(unfinished, info), None, set(), [])
+    try:
+        if not repair:
+            return _copy(path, unfinished, info)
+    except IndexFileError as error:
+        if not is_damage(error):
+            raise
+        unfinished.unlink(missing_ok=True)
+    store, known, whitened = salvage(path, unfinished, info)
+    return Start(store, whitened, known - set(store.ids()), [])
+
+
+def _copy(path: Path, unfinished: Path, info: IndexInfo) -> Start:
     with sqlite_errors(path):
         undo_half_done(path)
     shutil.copyfile(path, unfinished)
-    return Store.open(unfinished, writable=True)
+    store = Store.open(unfinished, writable=True)
+    try:
+        if store.info.fingerprint == info.fingerprint:
+            whitened, damaged = store.info.whitened, store.damaged()
+            store.write_info(info)
+            return Start(store, whitened, set(), damaged)
+        lost = {item for item, sign in store.signatures().items() if sign == ADDED_BY_HAND}
+    except BaseException:
+        store.close()
+        raise
+    store.close()
+    unfinished.unlink()
+    return Start(Store.create(unfinished, info), None, lost, [])
 
 
 def remove_changed(

@@ -3,47 +3,60 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+from embedder.advice import is_busy, sqlite_with_advice, with_advice
 from embedder.errors import IndexBusyError, IndexFileError, ModelError
 from embedder.locking import only_process
+from index.schema import APPLICATION_ID, FORMAT_VERSION, MEND, IndexInfo, is_newer
 
-FORMAT_VERSION = 2
-APPLICATION_ID = 0x656D6264  # "embd": tells an index from any other SQLite file
-_WAIT_SECONDS = 5.0  # for another process to finish its commit
+_WAIT_SECONDS = 10.0  # for another process to finish what it writes
+_SECONDS_BETWEEN_LOOKS = 0.005
+_DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_DAMAGE |= {sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_SCHEMA}
+_DAMAGE |= {sqlite3.SQLITE_TOOBIG}
+_LONGEST_CAUSE = 200  # characters: SQLite may quote a text that is damaged
+_MOST_BYTES = 2**28  # of a value: a damaged length would ask for more
 
 
-@dataclass(frozen=True)
-class IndexInfo:
-    """What an index says about itself.
+class _Connection(sqlite3.Connection):
+    """Waits where a journal lies beside the file that is not to be looked at now.
 
-    Attributes:
-        fingerprint: of the model its vectors are of.
-        dim: numbers in a vector.
-        temperature: divides the score in the softmax that gives a confidence.
-        catalogue: where the photos were.
-        created: time of the build, ISO 8601 in UTC; empty while it is being built.
-        whitened: whether scores are cosines in a score space that the index holds, not plain ones.
+    A journal without a writer is of one that was killed, and has to be undone. It looks the same
+    to who opened a file that a build has replaced since, when the new one is written.
     """
 
-    fingerprint: str
-    dim: int
-    temperature: float
-    catalogue: str
-    created: str = ""
-    whitened: bool = False
+    path: Path
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        """As `sqlite3.Connection.execute`."""
+        until = time.monotonic() + _WAIT_SECONDS
+        while True:
+            try:
+                return super().execute(*arguments)
+            except sqlite3.OperationalError as error:
+                code = getattr(error, "sqlite_errorcode", None)
+                if code != sqlite3.SQLITE_READONLY_ROLLBACK or time.monotonic() >= until:
+                    raise
+            undo_if_alone(self.path)
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
     """Open a database file; `mode` is SQLite's: "ro", "rw" or "rwc"."""
     uri = f"{path.absolute().as_uri()}?mode={mode}"
-    connection = sqlite3.connect(uri, uri=True, check_same_thread=False, timeout=_WAIT_SECONDS)
+    connection = sqlite3.connect(
+        uri, uri=True, check_same_thread=False, timeout=_WAIT_SECONDS, factory=_Connection
+    )
+    connection.path = path
     # A file from elsewhere may hold triggers, views and broken pages: trust none of them.
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
     return connection
 
 
@@ -68,47 +81,17 @@ def undo_half_done(path: Path) -> None:
             connection.close()
 
 
-def check_header(path: Path, connection: sqlite3.Connection) -> None:
-    """Refuse what is not an index of this version.
+def undo_if_alone(path: Path) -> None:
+    """`undo_half_done` for who only reads: while a writer is at work, undoing is left to it.
 
-    Raises:
-        IndexFileError: it is another database, or of a newer or an older version.
+    The journal beside a file that a build has just replaced can be that of the next writer.
     """
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if application != APPLICATION_ID:
-        raise IndexFileError(f"{path}: expected an index file, found another SQLite database")
-    if version == FORMAT_VERSION:
+    if not journal_of(path).exists():
         return
-    advice = (
-        "written by a newer version of embed; upgrade it"
-        if version > FORMAT_VERSION
-        else "written by an older version of embed: build the index again"
-    )
-    raise IndexFileError(
-        f"{path}: expected format version {FORMAT_VERSION}, found {version}: {advice}"
-    )
-
-
-def read_info(path: Path, connection: sqlite3.Connection) -> IndexInfo:
-    """What an open index says about itself.
-
-    Raises:
-        IndexFileError: it is no index of this version, or does not say.
-    """
-    check_header(path, connection)
-    meta = dict(connection.execute("SELECT key, value FROM meta"))
-    try:
-        return IndexInfo(
-            meta["fingerprint"],
-            int(meta["dim"]),
-            float(meta["temperature"]),
-            meta["catalogue"],
-            meta["created"],
-            {"True": True, "False": False}[meta["whitened"]],
-        )
-    except (KeyError, ValueError, TypeError) as error:
-        raise IndexFileError(f"{path}: damaged: its description is not whole ({error})") from error
+    # Where no lock can be made, nothing can be undone either: reading says so.
+    with suppress(OSError), only_process(_lock_of(path)) as alone:
+        if alone:
+            undo_half_done(path)
 
 
 def refuse_other_model(path: Path, info: IndexInfo, fingerprint: str) -> None:
@@ -136,24 +119,30 @@ def refuse_folder(path: Path) -> None:
 
 @contextmanager
 def only_writer(path: Path, other: str) -> Iterator[None]:
-    """While in it, no other process builds or calibrates this index.
+    """While in it, no other process writes this index; waits for another to end, but not for long.
 
     Args:
         path: of the index.
         other: who is writing it if somebody is, for the message.
 
     Raises:
-        IndexBusyError: another process is in it.
+        IndexBusyError: another process stays in it.
         IndexFileError: it is a folder, or a file cannot be written, of whatever is done inside too.
     """
     refuse_folder(path)
     try:
-        with only_process(path.with_name(f".{path.name}.lock")) as alone:
+        with only_process(_lock_of(path), _WAIT_SECONDS) as alone:
             if not alone:
-                raise IndexBusyError(f"{path}: {other} is writing it: wait for it to end")
+                raise IndexBusyError(
+                    f"{path}: {other} is writing it: wait for it to end, then try again"
+                )
             yield
     except OSError as error:
-        raise IndexFileError(f"{path}: cannot be written: {error.strerror}") from error
+        raise IndexFileError(f"{path}: cannot be written: {with_advice(error)}") from error
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
 
 
 def is_damaged_index(path: Path) -> bool:
@@ -161,12 +150,40 @@ def is_damaged_index(path: Path) -> bool:
 
     Not of a newer version: that one is whole, and for another program.
     """
-    with path.open("rb") as file:
-        header = file.read(100)
+    header = _header(path)
     if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
         return False
-    version, application = (int.from_bytes(header[at : at + 4], "big") for at in (60, 68))
-    return application == APPLICATION_ID and version <= FORMAT_VERSION
+    application = int.from_bytes(header[68:72], "big")
+    return application == APPLICATION_ID and not is_newer(_version(header))
+
+
+def refuse_newer(path: Path) -> None:
+    """An index of a later program is not to be repaired by this one.
+
+    Raises:
+        IndexFileError: it is one, by its first 100 bytes.
+    """
+    if path.exists() and is_newer(version := _version(_header(path))):
+        raise IndexFileError(
+            f"{path}: expected format version {FORMAT_VERSION}, found {version}: upgrade embed"
+        )
+
+
+def _header(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(100)
+
+
+def _version(header: bytes) -> int:
+    return int.from_bytes(header[60:64], "big")
+
+
+def is_damage(error: IndexFileError | sqlite3.Error) -> bool:
+    """Whether damage is the cause: not the disk, a permission or another process."""
+    cause = error.__cause__ if isinstance(error, IndexFileError) else error
+    # Our own errors, and Python's for text that is not UTF-8, have no code.
+    code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return not isinstance(cause, OSError) and code & 0xFF in _DAMAGE
 
 
 @contextmanager
@@ -174,13 +191,13 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     """Turns SQLite's errors into `IndexFileError` and `IndexBusyError`."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        if "locked" in str(error):
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # damage to a name in a message
+        if isinstance(error, UnicodeDecodeError) or is_damage(error):
+            what = " ".join(str(error).split())[:_LONGEST_CAUSE]
+            raise IndexFileError(f"{path}: not an index, or damaged ({what}): {MEND}") from error
+        if is_busy(error):
             raise IndexBusyError(
                 f"{path}: in use by another process: wait for it to end, then try again"
             ) from error
-        raise IndexFileError(f"{path}: cannot be read or written: {error}") from error
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # damage to a name in a message
-        raise IndexFileError(
-            f"{path}: not an index file, or damaged ({error}): build the index again"
-        ) from error
+        what = sqlite_with_advice(error)
+        raise IndexFileError(f"{path}: cannot be read or written: {what}") from error

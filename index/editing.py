@@ -63,25 +63,35 @@ def add_item(
     """
     path = Path(path)
     item_id = checked_id(item_id, str(path))
+    refuse_folder(path)
+    with Store.open(path) as store:
+        _refuse_item(store, embedder, item_id, replace)
+    # Before the index is locked: others need not wait for photos to be embedded.
+    names = (photo_name(photo, at) for at, photo in enumerate(photos))
+    named = zip(names, embedder.embed(photos, jobs), strict=True)
+    item, _, unreadable = gather(item_id, named, embedder.info.architecture.dim)
+    if item is None:
+        why = f": {unreadable[0]}" if unreadable else ""
+        raise CatalogueError(f"item '{item_id}': expected a readable photo, found none{why}")
     with _opened_alone(path) as store:
-        refuse_other_model(path, store.info, embedder.info.fingerprint)
-        replaced = store.has(item_id)
-        if replaced and not replace:
-            raise CatalogueError(
-                f"{path}: has an item '{item_id}' already: replace it with --replace, or choose "
-                "another id"
-            )
-        names = (photo_name(photo, at) for at, photo in enumerate(photos))
-        named = zip(names, embedder.embed(photos, jobs), strict=True)
-        item, _, unreadable = gather(item_id, named, store.info.dim)
-        if item is None:
-            why = f": {unreadable[0]}" if unreadable else ""
-            raise CatalogueError(f"item '{item_id}': expected a readable photo, found none{why}")
+        replaced = _refuse_item(store, embedder, item_id, replace)
         store.remove([item_id])
         store.put(item)  # without a signature: added by hand
         store.put_unreadable(item_id, unreadable)
         store.commit()
     return AddReport(item.photos, tuple(unreadable), replaced)
+
+
+def _refuse_item(store: Store, embedder: Embedder, item_id: str, replace: bool) -> bool:
+    """Refuse a model that is not the index's, and an item that is there; says if it is."""
+    refuse_other_model(store.path, store.info, embedder.info.fingerprint)
+    there = store.has(item_id)
+    if there and not replace:
+        raise CatalogueError(
+            f"{store.path}: has an item '{item_id}' already: replace it with --replace, or choose "
+            "another id"
+        )
+    return there
 
 
 def remove_items(path: str | os.PathLike[str], ids: Iterable[str]) -> int:

@@ -11,24 +11,22 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections.abc import Container, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from embedder.errors import IndexFileError
-from index.database import connect, journal_of, sqlite_errors
+from embedder.errors import IndexBusyError, IndexFileError
+from index.database import connect, is_damage, journal_of, sqlite_errors
 
 _FORMAT = "1"
-_DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_DAMAGE |= {sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_SCHEMA}
 
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE photos (
+_TABLES = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE photos (
     item_id TEXT NOT NULL,
     name BLOB NOT NULL,
     size INTEGER NOT NULL,
@@ -37,8 +35,8 @@ CREATE TABLE photos (
     vector BLOB NOT NULL,
     checksum INTEGER NOT NULL,
     PRIMARY KEY (item_id, name)
-) WITHOUT ROWID;
-"""
+) WITHOUT ROWID""",
+)
 
 
 class KeptPhoto(NamedTuple):
@@ -59,6 +57,11 @@ class KeptPhoto(NamedTuple):
 
 class DamagedKeptError(IndexFileError):
     """The file is damaged: of no use, and no loss."""
+
+
+def kept_beside(path: Path) -> Path:
+    """Where the photos of an index are kept."""
+    return path.with_name(f"{path.name}.photos")
 
 
 class KeptPhotos:
@@ -87,7 +90,7 @@ class KeptPhotos:
             connection.text_factory = bytes
             try:
                 if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-                    connection.executescript(f"BEGIN; {_SCHEMA}")
+                    connection.executescript("; ".join(("BEGIN", *_TABLES)))
                     connection.executemany("INSERT INTO meta VALUES (?, ?)", list(meta.items()))
                     connection.commit()
             except BaseException:
@@ -123,10 +126,7 @@ class KeptPhotos:
             rows = self._connection.execute(query, (item_id,)).fetchall()
         found = {}
         for name, size, changed, digest, vector, checksum in rows:
-            try:
-                whole = _checksum(item_id, name, size, changed, digest, vector) == checksum
-            except (TypeError, AttributeError):  # a damaged row can hold any type
-                whole = False
+            whole = _is_whole(item_id, name, size, changed, digest, vector, checksum=checksum)
             if whole and len(vector) == 4 * self._dim:
                 kept = KeptPhoto(size, changed, digest, np.frombuffer(vector, dtype="<f4"))
                 found[name] = kept
@@ -176,6 +176,32 @@ class KeptPhotos:
             self._connection.commit()
 
 
+def kept_problems(path: Path) -> Iterator[str]:
+    """What is damaged in the file, a line each; nothing where there is none.
+
+    Raises:
+        IndexBusyError: another program holds it.
+    """
+    if not path.exists():
+        return
+    advice = "the next build embeds those photos again"
+    try:
+        with _errors(path), closing(connect(path, "ro")) as connection:
+            connection.text_factory = bytes
+            if not _has_tables(connection):
+                raise sqlite3.DatabaseError("its list of tables is not what it was")
+            (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+            if found != b"ok":
+                yield f"{path}: {b' '.join(found.split()).decode(errors='replace')}: {advice}"
+            for item_id, *values, checksum in connection.execute("SELECT * FROM photos"):
+                if not _is_whole(_decoded(item_id), *values, checksum=checksum):
+                    yield f"{path}: a photo of item '{_decoded(item_id)}' is damaged: {advice}"
+    except IndexBusyError:
+        raise
+    except IndexFileError as error:
+        yield f"{error}: {advice}"
+
+
 @contextmanager
 def _errors(path: Path) -> Iterator[None]:
     """Tells damage of the file from all that can be wrong with the disk or another process."""
@@ -183,10 +209,8 @@ def _errors(path: Path) -> Iterator[None]:
         with sqlite_errors(path):
             yield
     except IndexFileError as error:
-        cause = error.__cause__
-        code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-        if code & 0xFF in _DAMAGE:
-            raise DamagedKeptError(f"{path}: damaged ({cause})") from cause
+        if is_damage(error):
+            raise DamagedKeptError(f"{path}: damaged ({error.__cause__})") from error.__cause__
         raise
 
 
@@ -197,6 +221,8 @@ def _is_of(path: Path, meta: dict[str, str]) -> bool:
         connection = connect(path, "rw")
         try:
             connection.text_factory = bytes
+            if not _has_tables(connection):
+                return False
             found = dict(connection.execute("SELECT key, value FROM meta"))
             return found == {key.encode(): value.encode() for key, value in meta.items()}
         finally:
@@ -204,13 +230,26 @@ def _is_of(path: Path, meta: dict[str, str]) -> bool:
     except UnicodeDecodeError:  # damage to a name in a message
         return False
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF in _DAMAGE:
+        if is_damage(error):
             return False
         raise
 
 
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    """These, and nothing else: no trigger of somebody else's."""
+    found = [sql for (sql,) in connection.execute("SELECT sql FROM sqlite_schema ORDER BY rowid")]
+    return found == [table.encode() for table in _TABLES]
+
+
 def _decoded(item_id: bytes) -> str:
     return item_id.decode(errors="replace") if isinstance(item_id, bytes) else ""
+
+
+def _is_whole(*values: Any, checksum: object) -> bool:
+    try:
+        return _checksum(*values) == checksum
+    except (TypeError, AttributeError):  # a damaged row can hold any type
+        return False
 
 
 def _checksum(

@@ -194,11 +194,12 @@ class Matcher:
         checked = check_candidates(candidates)
         centroids = self._centroids(checked)
         pieces = np.array([min(count, _MOST_PIECES) for count in checked.values()], np.int64)
-        others = self._background.without(checked)
+        calibration, background = self._fitted
+        others = background.without(checked)
         known = CandidateSet(tuple(checked), pieces, centroids, others)
         return Session(
             known,
-            self._calibration,
+            calibration,
             lambda photos, jobs: self.embedder.embed(photos, jobs),
             self._project,
             rules,
@@ -216,14 +217,15 @@ class Matcher:
         return read_score_space(self.store)
 
     @cached_property
-    def _calibration(self) -> Calibration:
-        return read_calibration(self.store) or uncalibrated(self.store.info.temperature)
+    def _fitted(self) -> tuple[Calibration, LabelledVectors]:
+        """The calibration of the index, and the background it was fitted with, in its score space.
 
-    @cached_property
-    def _background(self) -> LabelledVectors:
-        """The background of the index, in its score space."""
-        found = read_background(self.store)
-        return replace(found, vectors=self._project(found.vectors))
+        Both of one moment: `embed calibrate` replaces them together.
+        """
+        with self.store.at_one_moment():
+            calibration, found = read_calibration(self.store), read_background(self.store)
+        calibration = calibration or uncalibrated(self.store.info.temperature)
+        return calibration, replace(found, vectors=self._project(found.vectors))
 
     def _project(self, vectors: Floats) -> Floats:
         """Into the score space of the index."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import zlib
+from typing import TypeGuard
 
 from embedder.errors import IndexFileError
+from index.schema import MEND
 from index.store import Store
+
+PARTS = ("score_space", "calibration", "background")  # for the modules that know what is in them
 
 
 def put_part(store: Store, name: str, content: bytes | None) -> None:
@@ -22,15 +26,20 @@ def read_part(store: Store, name: str) -> bytes | None:
     content = store.part(name)
     if content is None:
         return None
-    if not isinstance(content, bytes) or _sealed(content[:-4]) != content:
+    if not is_sealed(content):
         raise damaged_part(store, name, "checksum")
     return content[:-4]
+
+
+def is_sealed(content: object) -> TypeGuard[bytes]:
+    """Whether a part is what was put in, with its checksum; it can be of any type."""
+    return isinstance(content, bytes) and _sealed(content[:-4]) == content
 
 
 def damaged_part(store: Store, name: str, what: str) -> IndexFileError:
     """The error for a part that is not what was written."""
     shown = name.replace("_", " ")
-    return IndexFileError(f"{store.path}: its {shown} is damaged ({what}): build the index again")
+    return IndexFileError(f"{store.path}: its {shown} is damaged ({what}): {MEND}")
 
 
 def _sealed(content: bytes) -> bytes:

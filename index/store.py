@@ -6,54 +6,27 @@ depend on how many items there are. Each row has a checksum, which SQLite does n
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from embedder.errors import IndexFileError, PhotoError
-from index.database import (
-    APPLICATION_ID,
-    FORMAT_VERSION,
-    IndexInfo,
-    connect,
-    read_info,
-    sqlite_errors,
-    undo_half_done,
-)
-from index.rows import Item, Row, row_checksum
+from index.database import connect, sqlite_errors, undo_if_alone
+from index.fetching import fetch_origins, fetch_rows, has_row
+from index.rows import COLUMNS, Item, Row, columns_of, is_whole, text_checksum, whole_item
+from index.schema import MEND, IndexInfo, create_tables, read_info, seal, write_info
 
 Vectors = npt.NDArray[np.float32]
 
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE items (
-    number INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    centroid BLOB NOT NULL,
-    photos INTEGER NOT NULL,
-    dispersion REAL NOT NULL,
-    reference TEXT NOT NULL,
-    signature BLOB NOT NULL,
-    checksum INTEGER NOT NULL
-);
-CREATE TABLE unreadable (item_id TEXT NOT NULL, photo TEXT NOT NULL, reason TEXT NOT NULL);
-CREATE TABLE spreads (item_id TEXT PRIMARY KEY, content BLOB NOT NULL);
-CREATE INDEX unreadable_item ON unreadable (item_id);
-"""
-
 # The upper pages of an index of ten million items are 20 MB; those of a small one are all it takes.
 _CACHE_KB = 32_000
-
-# One statement for a list of any length: each of its own would cost four times as much.
-_FETCH = """
-SELECT items.id, centroid, photos, dispersion, checksum
-FROM json_each(?) AS wanted CROSS JOIN items ON items.id = wanted.value
-"""
 
 
 class Store:
@@ -68,6 +41,7 @@ class Store:
         self.path = path
         self.info = info
         self._connection = connection
+        self._one_moment = threading.Lock()
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], writable: bool = False) -> Store:
@@ -83,7 +57,8 @@ class Store:
                 "make one with 'embed build-index', or name one with --index"
             )
         with sqlite_errors(path):
-            undo_half_done(path)
+            if not writable:  # who writes undoes it by reading
+                undo_if_alone(path)
             connection = connect(path, "rw" if writable else "ro")
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
             try:
@@ -102,9 +77,7 @@ class Store:
         with sqlite_errors(path):
             connection = connect(path, "rwc")
             try:
-                connection.executescript(_SCHEMA)
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
+                create_tables(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -122,6 +95,20 @@ class Store:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    @contextmanager
+    def at_one_moment(self) -> Iterator[None]:
+        """Reads in it see the index as it is at one moment, between two commits of others.
+
+        Writers wait for its end meanwhile. Not for who writes.
+        """
+        with self._one_moment:
+            with sqlite_errors(self.path):
+                self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._connection.rollback()
+
     def __len__(self) -> int:
         return self._one("SELECT count(*) FROM items")
 
@@ -130,13 +117,23 @@ class Store:
         return self._one("SELECT coalesce(sum(photos), 0) FROM items")
 
     def has(self, item_id: str) -> bool:
-        """Whether there is an item of that id."""
-        return self._one("SELECT EXISTS (SELECT 1 FROM items WHERE id = ?)", item_id) == 1
+        """Whether there is an item of that id.
+
+        Raises:
+            IndexFileError: there is one, but what leads to its row is damaged.
+        """
+        return has_row(self.path, self._connection, item_id)
 
     def ids(self) -> Iterator[str]:
-        """All item ids, sorted."""
+        """All item ids, sorted.
+
+        Raises:
+            IndexFileError: one is damaged.
+        """
         with sqlite_errors(self.path):
             for (item_id,) in self._connection.execute("SELECT id FROM items ORDER BY id"):
+                if not isinstance(item_id, str):
+                    raise IndexFileError(f"{self.path}: its list of ids is damaged: {MEND}")
                 yield item_id
 
     def neighbours(self, item_id: str, count: int) -> list[str]:
@@ -148,21 +145,33 @@ class Store:
                 *self._connection.execute(after, (item_id, count)),
                 *self._connection.execute(before, (item_id, count)),
             ]
-        return [row[0] for row in rows]
+        return [item_id for (item_id,) in rows if isinstance(item_id, str)]
+
+    def items(self) -> Iterator[tuple[object, Item | None]]:
+        """All ids, and their rows, None of one that is damaged; damaged ids can be of any type."""
+        query = f"SELECT {COLUMNS} FROM items"
+        with sqlite_errors(self.path):
+            for columns in self._connection.execute(query):
+                yield columns[0], whole_item(columns, self.info.dim)
 
     def damaged(self) -> list[str]:
-        """The ids of items whose rows are damaged.
+        """The ids of items whose rows are not what was written; `items` looks closer, for longer.
 
         Raises:
             IndexFileError: more than rows is damaged.
         """
-        query = "SELECT id, centroid, photos, dispersion, checksum FROM items"
+        if problems := self.problems("quick_check", 1):
+            raise IndexFileError(f"{self.path}: damaged ({problems[0]}): {MEND}")
+        query = f"SELECT {COLUMNS} FROM items"
         with sqlite_errors(self.path):
-            found = self._connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if found != "ok":
-                raise sqlite3.DatabaseError(" ".join(str(found).split()))
-            rows = map(Row._make, self._connection.execute(query))
-            return [row.item_id for row in rows if not row.is_whole(self.info.dim)]
+            rows = self._connection.execute(query)
+            return [row[0] for row in rows if not is_whole(row, self.info.dim)]
+
+    def problems(self, check: Literal["quick_check", "integrity_check"], most: int) -> list[str]:
+        """What SQLite finds wrong with the structure of the file, `most` findings at most."""
+        with sqlite_errors(self.path):
+            rows = self._connection.execute(f"PRAGMA {check}({most})").fetchall()
+        return [] if rows == [("ok",)] else [" ".join(str(row[0]).split()) for row in rows]
 
     def signatures(self) -> dict[str, bytes]:
         """Item id to signature, of all items."""
@@ -170,10 +179,20 @@ class Store:
             return dict(self._connection.execute("SELECT id, signature FROM items"))
 
     def unreadable(self) -> tuple[PhotoError, ...]:
-        """The photos that could not be read when the index was built."""
-        query = "SELECT photo, reason FROM unreadable ORDER BY photo"
+        """The photos that could not be read when the index was built.
+
+        Raises:
+            IndexFileError: the note of one is damaged.
+        """
+        query = "SELECT item_id, photo, reason, checksum FROM unreadable ORDER BY photo"
         with sqlite_errors(self.path):
-            return tuple(PhotoError(*row) for row in self._connection.execute(query))
+            rows = self._connection.execute(query).fetchall()
+        for *texts, checksum in rows:
+            if text_checksum(*texts) != checksum:
+                raise IndexFileError(
+                    f"{self.path}: the list of unreadable photos is damaged (checksum): {MEND}"
+                )
+        return tuple(PhotoError(photo, reason) for _, photo, reason, _ in rows)
 
     def centroids(self, ids: Iterable[str]) -> tuple[Vectors, list[str]]:
         """The centroids of some items.
@@ -200,36 +219,39 @@ class Store:
         Raises:
             IndexFileError: a row is damaged; names the item.
         """
-        wanted = list(ids)
-        with sqlite_errors(self.path):
-            rows = self._connection.execute(_FETCH, (json.dumps(wanted),)).fetchall()
-        found = {}
-        for row in map(Row._make, rows):
-            if not row.is_whole(self.info.dim):
-                raise IndexFileError(
-                    f"{self.path}: the row of item '{row.item_id}' is damaged (checksum): "
-                    "build the index again"
-                )
-            found[row.item_id] = row
-        return found
+        return fetch_rows(self.path, self._connection, list(ids), self.info.dim)
+
+    def references(self, ids: Iterable[str]) -> dict[str, Path]:
+        """Of some items, where a photo of each was when it was taken in, to show.
+
+        In the catalogue, where that was; of an item added by hand, as the photo was named then.
+
+        Raises:
+            IndexFileError: a row is damaged; names the item.
+        """
+        found = fetch_origins(self.path, self._connection, list(ids))
+        source = Path(self.info.catalogue)
+        manifest = source.suffix.lower() == ".csv" and not source.is_dir()
+        root = source.parent if manifest else source
+        return {
+            item_id: root / origin.reference if origin.signature else Path(origin.reference)
+            for item_id, origin in found.items()
+        }
 
     def put(self, item: Item) -> None:
         """Add an item; call `commit` to keep it."""
-        centroid = item.centroid.astype("<f4").tobytes()
-        values = (item.item_id, centroid, item.photos, item.dispersion)
+        columns = columns_of(item)
+        marks = ", ".join("?" * len(columns))
         with sqlite_errors(self.path):
-            self._connection.execute(
-                "INSERT INTO items (id, centroid, photos, dispersion, reference, signature, "
-                "checksum) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (*values, item.reference, item.signature, row_checksum(*values)),
-            )
+            self._connection.execute(f"INSERT INTO items ({COLUMNS}) VALUES ({marks})", columns)
 
     def put_unreadable(self, item_id: str, photos: Iterable[PhotoError]) -> None:
         """Note photos of an item that could not be read."""
         with sqlite_errors(self.path):
+            texts = [(item_id, error.photo, error.reason) for error in photos]
             self._connection.executemany(
-                "INSERT INTO unreadable VALUES (?, ?, ?)",
-                [(item_id, error.photo, error.reason) for error in photos],
+                "INSERT INTO unreadable VALUES (?, ?, ?, ?)",
+                [(*some, text_checksum(*some)) for some in texts],
             )
 
     def remove(self, ids: Iterable[str]) -> None:
@@ -268,6 +290,7 @@ class Store:
             self._connection.execute("DELETE FROM meta WHERE key = ?", (name,))
             if content is not None:
                 self._connection.execute("INSERT INTO meta VALUES (?, ?)", (name, content))
+            seal(self._connection)
 
     def part(self, name: str) -> object:
         """What `put_part` kept, None if nothing; a damaged one can be of any type."""
@@ -278,11 +301,8 @@ class Store:
 
     def write_info(self, info: IndexInfo) -> None:
         """Replace what the index says about itself, and commit."""
-        rows = {name: str(value) for name, value in vars(info).items()}
         with sqlite_errors(self.path):
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO meta VALUES (?, ?)", list(rows.items())
-            )
+            write_info(self._connection, info)
             self._connection.commit()
         self.info = info
 
@@ -291,6 +311,6 @@ class Store:
         with sqlite_errors(self.path):
             self._connection.commit()
 
-    def _one(self, query: str, *values: str) -> int:
+    def _one(self, query: str) -> int:
         with sqlite_errors(self.path):
-            return int(self._connection.execute(query, values).fetchone()[0])
+            return int(self._connection.execute(query).fetchone()[0])

@@ -25,6 +25,7 @@ from index.store import Store
 
 _SCORE_SPACE = "score_space"  # its name in the index
 
+_MOST = 1e6  # a number of a score space; those of photos that differ at all are below
 MOST_ITEMS = 1000  # in the sample: 20 kB each
 
 
@@ -101,6 +102,8 @@ def read_score_space(store: Store) -> ScoreSpace | None:
     if content is None or len(content) != 4 * (dim + dim * dim):
         raise damaged_part(store, _SCORE_SPACE, "checksum")
     numbers = np.frombuffer(content, dtype="<f4")
+    if not (np.abs(numbers) < _MOST).all():
+        raise damaged_part(store, _SCORE_SPACE, "a number is out of range")
     return ScoreSpace(numbers[:dim], numbers[dim:].reshape(dim, dim))
 
 

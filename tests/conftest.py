@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sysconfig
 from collections.abc import Callable, Iterator
@@ -104,6 +105,26 @@ def little_room() -> Callable[[int], AbstractContextManager[None]]:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     return room
+
+
+@pytest.fixture
+def everything() -> Callable[[Path], list[list[tuple[object, ...]]]]:
+    """Read all that an index says, byte by byte, but for when it was made and from which files."""
+
+    def read(index: Path) -> list[list[tuple[object, ...]]]:
+        connection = sqlite3.connect(index)
+        queries = [
+            "SELECT id, centroid, photos, dispersion, reference, checksum FROM items ORDER BY id",
+            "SELECT id FROM items INDEXED BY items_again ORDER BY id",
+            "SELECT * FROM unreadable ORDER BY item_id, photo",
+            "SELECT * FROM spreads ORDER BY item_id",
+            "SELECT * FROM meta WHERE key NOT IN ('created', 'catalogue', 'seal') ORDER BY key",
+        ]
+        found = [connection.execute(query).fetchall() for query in queries]
+        connection.close()
+        return found
+
+    return read
 
 
 @pytest.fixture

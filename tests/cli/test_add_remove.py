@@ -5,6 +5,8 @@ import io
 import os
 import shutil
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -133,10 +135,16 @@ def other_model(save_random_model):
     return save_random_model(ModelInfo(Architecture(size=32), 0.1), 5)
 
 
-def test_an_index_that_is_being_written_is_one_line(embed, place):
-    with only_process(place / ".items.index.lock"):
-        for command in (("add", "sku-9", "new"), ("remove", "sku-000001")):
-            assert "another process is writing it" in one_line_error(embed(*command))
+def test_an_index_that_stays_in_use_is_one_line(embed, place):
+    commands = (("add", "sku-9", "new"), ("remove", "sku-000001"))
+    with ThreadPoolExecutor() as threads:
+        with only_process(place / ".items.index.lock"):
+            for done in threads.map(lambda command: embed(*command), commands):
+                assert "another process is writing it: wait" in one_line_error(done)
+        with closing(sqlite3.connect(place / "items.index", isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            for done in threads.map(lambda command: embed(*command), commands):
+                assert "in use by another process: wait" in one_line_error(done)
 
 
 def test_usage_errors_exit_with_2(embed):
@@ -155,7 +163,8 @@ def test_places_come_from_the_environment(embed, place):
 def test_added_items_that_another_model_cannot_keep_are_named(embed, place, other_model):
     assert embed("add", "sku-9", "new").returncode == 0
     done = embed("build-index", "catalogue", "--model", other_model)
-    assert "1 item(s) removed that the catalogue does not have: sku-9" in done.stderr
+    assert "1 item(s) of the old index could not be taken over" in done.stderr
+    assert "sku-9: add them with 'embed add'" in done.stderr
 
 
 def test_ids_may_be_in_either_unicode_form(embed, place):

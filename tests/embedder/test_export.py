@@ -90,7 +90,7 @@ def test_an_interrupt_while_replacing_leaves_the_old_model(network, photos, tmp_
     rename = Path.rename
 
     def interrupted(path, target):
-        if path.name == "new":
+        if path.name == ".items.model.new":
             raise KeyboardInterrupt
         return rename(path, target)
 

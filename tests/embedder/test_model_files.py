@@ -165,6 +165,14 @@ def test_a_wrong_checksum_is_refused(model: Path, name: str, value: object):
     assert name in refusal(lambda: read_model_info(model), model / MODEL_JSON)
 
 
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "other.bin"])
+def test_a_checksum_of_any_other_file_is_refused(model: Path, name: str):
+    document = json.loads((model / MODEL_JSON).read_text())
+    document["sha256"][name] = "0" * 64
+    (model / MODEL_JSON).write_text(json.dumps(document))
+    assert "files of sha256" in refusal(lambda: read_model_info(model), model / MODEL_JSON)
+
+
 @pytest.mark.parametrize("name", ["gone", "."])
 def test_no_model_says_how_to_get_one(tmp_path: Path, name: str):
     folder = tmp_path / name

@@ -1,7 +1,6 @@
 """Fixtures of the tests that build an index: where it goes, and a catalogue for it."""
 
 import shutil
-import sqlite3
 
 import pytest
 
@@ -24,22 +23,3 @@ def part_of_sample(sample, tmp_path):
         return root
 
     return copy
-
-
-@pytest.fixture
-def everything():
-    """Read all that an index says, byte by byte, but for when it was made and from which files."""
-
-    def read(index):
-        connection = sqlite3.connect(index)
-        queries = [
-            "SELECT id, centroid, photos, dispersion, reference, checksum FROM items ORDER BY id",
-            "SELECT * FROM unreadable ORDER BY item_id, photo",
-            "SELECT * FROM spreads ORDER BY item_id",
-            "SELECT * FROM meta WHERE key NOT IN ('created', 'catalogue') ORDER BY key",
-        ]
-        found = [connection.execute(query).fetchall() for query in queries]
-        connection.close()
-        return found
-
-    return read

@@ -8,7 +8,7 @@ import pytest
 
 from embedder import CatalogueError, Embedder, IndexBusyError, IndexFileError, read_catalogue
 from index import build_index
-from index.database import FORMAT_VERSION
+from index.schema import FORMAT_VERSION
 from index.store import Store
 
 
@@ -220,7 +220,8 @@ def test_an_index_of_another_model_is_built_anew(folder, random_embedder, traine
     assert contents(index) != before
 
 
-def test_two_builds_at_once_are_refused(folder, random_embedder, index):
+def test_two_builds_at_once_are_refused(folder, random_embedder, index, monkeypatch):
+    monkeypatch.setattr("index.database._WAIT_SECONDS", 0.05)
     refused = []
 
     def build_again(done, total):

@@ -35,10 +35,10 @@ from index.calibration import (
     uncalibrated,
     write_calibration,
 )
-from index.database import IndexInfo
 from index.deciding import decide
 from index.parts import put_part
 from index.rows import Item
+from index.schema import IndexInfo, seal
 from index.store import Store
 
 DIM = 4
@@ -145,6 +145,7 @@ def keep(path, calibration):
 def put_raw(path, name, content):
     connection = sqlite3.connect(path)
     connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, content))
+    seal(connection)
     connection.commit()
     connection.close()
 
@@ -213,7 +214,7 @@ def test_a_damaged_calibration_is_named(path, content):
     put_raw(path, "calibration", changed)
     with (
         Matcher.open(path) as matcher,
-        pytest.raises(IndexFileError, match=r"items\.index: its calibration is damaged.*again"),
+        pytest.raises(IndexFileError, match=r"items\.index: its calibration is damaged.*--repair"),
     ):
         matcher.match_vectors(np.ones((1, DIM)), ["sku-0"])
 
@@ -307,7 +308,7 @@ def test_a_damaged_background_is_named(path, content):
     put_raw(path, "background", content)
     with (
         Matcher.open(path) as matcher,
-        pytest.raises(IndexFileError, match=r"items\.index: its background is damaged.*again"),
+        pytest.raises(IndexFileError, match=r"items\.index: its background is damaged.*--repair"),
     ):
         matcher.match_vectors(np.ones((1, DIM)), ["sku-0"])
 

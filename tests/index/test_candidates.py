@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from embedder import CandidateError
 from index.candidates import check_candidates, read_candidates, unknown_ids_error
-from index.database import IndexInfo
 from index.rows import Item
+from index.schema import IndexInfo
 from index.store import Store
 
 plain_ids = st.text(

@@ -2,6 +2,8 @@
 
 import shutil
 import sqlite3
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -112,14 +114,15 @@ def test_an_index_of_another_model_is_refused_and_left_alone(built, other_embedd
     assert built.read_bytes() == before
 
 
-def test_a_build_with_another_model_names_added_items_as_removed(
+def test_a_build_with_another_model_names_added_items_as_lost(
     built, folder, random_embedder, other_embedder, new
 ):
     for item_id in ("z", "hand", min(ids(built))):
         add_item(built, random_embedder, item_id, new, replace=True)
-    assert build(folder, other_embedder, built).removed == ("hand", "z")
+    report = build(folder, other_embedder, built)
+    assert (report.lost, report.removed) == (("hand", "z"), ())
     assert ids(built) == sorted(item.name for item in folder.iterdir())
-    assert build(folder, other_embedder, built).removed == ()
+    assert build(folder, other_embedder, built).lost == ()
 
 
 def test_unreadable_photos_are_reported_and_change_nothing_else(built, random_embedder, new):
@@ -240,7 +243,8 @@ def test_matches_see_an_added_and_a_removed_item_at_once(built, random_embedder,
             matcher.match_vectors(vectors, everyone)
 
 
-def test_a_build_keeps_others_from_writing(built, folder, random_embedder, new):
+def test_a_build_keeps_others_from_writing(built, folder, random_embedder, new, monkeypatch):
+    monkeypatch.setattr("index.database._WAIT_SECONDS", 0.05)
     refused = []
 
     def edit(done, total):
@@ -260,6 +264,34 @@ def test_a_build_keeps_others_from_writing(built, folder, random_embedder, new):
         assert alone
         with pytest.raises(IndexBusyError):
             remove_items(built, ["new"])
+
+
+def test_writers_wait_for_each_other(built, random_embedder, new):
+    held = threading.Event()
+
+    def hold():
+        with only_process(built.with_name(f".{built.name}.lock")) as alone:
+            assert alone
+            held.set()
+            time.sleep(0.5)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    assert held.wait(10)
+    assert add_item(built, random_embedder, "new", new).photos == 5
+    other.join()
+
+
+def test_an_item_that_another_adds_meanwhile_is_not_replaced(built, random_embedder, new):
+    class Meanwhile(Embedder):
+        def embed(self, photos, jobs=None):
+            add_item(built, random_embedder, "new", new[:1])
+            return super().embed(photos, jobs)
+
+    slow = Meanwhile(random_embedder.info, random_embedder._content)
+    with pytest.raises(CatalogueError, match="has an item 'new' already"):
+        add_item(built, slow, "new", new)
+    assert row(built, "new")[1] == 1
 
 
 def test_a_disk_that_is_full_leaves_the_index_as_it_was(built, random_embedder, new, little_room):

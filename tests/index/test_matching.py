@@ -7,8 +7,8 @@ from PIL import Image
 
 from embedder import CandidateError, Embedder, ModelError
 from index import Match, Matcher, build_index
-from index.database import IndexInfo
 from index.rows import Item
+from index.schema import IndexInfo
 from index.store import Store
 
 DIM = 4

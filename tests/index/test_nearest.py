@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from embedder import CandidateError
 from embedder.score_space import fit_score_space, unit
 from index import Matcher
-from index.database import IndexInfo
 from index.rows import Item
+from index.schema import IndexInfo
 from index.store import Store
 from index.whitening import write_score_space
 

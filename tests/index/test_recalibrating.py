@@ -13,6 +13,7 @@ from embedder.labelled_vectors import LabelledVectors
 from embedder.model_files import HELD_OUT
 from index import Matcher, build_index, calibrate_index
 from index.calibration import read_background, read_calibration
+from index.schema import seal
 from index.store import Store
 
 
@@ -146,6 +147,7 @@ def test_a_damaged_calibration_is_mended_by_the_next_build(build, index, random_
     calibrated(index, random_embedder, checked)
     connection = sqlite3.connect(index)
     connection.execute("UPDATE meta SET value = 'x' WHERE key IN ('calibration', 'background')")
+    seal(connection)
     connection.commit()
     connection.close()
     with pytest.raises(IndexFileError, match="calibration is damaged"):

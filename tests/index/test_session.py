@@ -9,8 +9,8 @@ import pytest
 from embedder import CandidateError
 from index import Match, Matcher, Views, build_index
 from index.calibration import Calibration, write_calibration
-from index.database import IndexInfo
 from index.rows import Item
+from index.schema import IndexInfo
 from index.store import Store
 
 DIM = 4

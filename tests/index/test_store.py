@@ -1,11 +1,14 @@
+import shutil
 import sqlite3
+import threading
 
 import numpy as np
 import pytest
 
 from embedder import IndexBusyError, IndexFileError, PhotoError
-from index.database import APPLICATION_ID, FORMAT_VERSION, IndexInfo
+from embedder.locking import only_process
 from index.rows import Item
+from index.schema import APPLICATION_ID, FORMAT_VERSION, IndexInfo
 from index.store import Store
 
 DIM = 5
@@ -140,13 +143,14 @@ def test_truncated_file_is_refused_or_reads_right(path, tmp_path):
 
 def test_newer_format_says_upgrade(path):
     edit(path, f"PRAGMA user_version = {FORMAT_VERSION + 1}")
-    with pytest.raises(IndexFileError, match=r"found 3.*upgrade"):
+    with pytest.raises(IndexFileError, match=r"found 4.*upgrade"):
         Store.open(path)
 
 
 def test_older_format_says_build_again(path):
     edit(path, f"PRAGMA user_version = {FORMAT_VERSION - 1}")
-    with pytest.raises(IndexFileError, match=r"expected format version 2, found 1.*build.*again"):
+    edit(path, "DROP INDEX items_again")
+    with pytest.raises(IndexFileError, match=r"expected format version 3, found 2.*build.*again"):
         Store.open(path)
 
 
@@ -173,3 +177,25 @@ def test_a_reader_is_told_that_the_file_is_in_use(path, monkeypatch):
     with pytest.raises(IndexBusyError, match="in use by another process"):
         Store.open(path)
     writer.close()
+
+
+def test_a_reader_of_a_replaced_index_is_not_misled_by_the_journal_of_the_new_one(path):
+    with Store.open(path) as store:
+        before = list(store.ids())
+        new = path.with_name("new")
+        shutil.copyfile(path, new)
+        new.replace(path)
+        writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        writer.execute("PRAGMA synchronous = OFF")  # the journal is valid at once
+        with only_process(path.with_name(f".{path.name}.lock")):
+            writer.execute("BEGIN IMMEDIATE")
+            writer.execute("DELETE FROM items")
+            assert path.with_name(f"{path.name}-journal").exists()
+            commit = threading.Timer(0.5, writer.execute, ("COMMIT",))
+            commit.start()
+            assert list(store.ids()) == before
+            commit.join()
+        writer.close()
+        assert list(store.ids()) == before
+    with Store.open(path) as store:
+        assert list(store.ids()) == []

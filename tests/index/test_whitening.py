@@ -11,6 +11,7 @@ import pytest
 from embedder import Embedder, IndexFileError, read_catalogue
 from embedder.model_files import Architecture, ModelInfo
 from index import Matcher, build_index
+from index.schema import seal
 from index.store import Store
 from index.whitening import MOST_ITEMS, read_score_space, sample
 
@@ -52,6 +53,7 @@ def kept(index):
 def edit(path, statement, *values):
     connection = sqlite3.connect(path)
     changed = connection.execute(statement, values).rowcount
+    seal(connection)
     connection.commit()
     connection.close()
     return changed
@@ -238,7 +240,7 @@ def test_a_damaged_score_space_is_named_and_the_next_build_mends_it(
         edit(index, "UPDATE meta SET value = ? WHERE key = 'score_space'", changed)
     with (
         Matcher.open(index) as matcher,
-        pytest.raises(IndexFileError, match=r"items\.index: its score space is damaged.*again"),
+        pytest.raises(IndexFileError, match=r"items\.index: its score space is damaged.*--repair"),
     ):
         matcher.match_vectors(np.ones((1, DIM)), ids)
     assert build(folder, embedder, index).embedded == 0
@@ -248,7 +250,7 @@ def test_a_damaged_score_space_is_named_and_the_next_build_mends_it(
 def test_whether_it_is_whitened_is_never_guessed(folder, embedder, index):
     build(folder, embedder, index)
     edit(index, "UPDATE meta SET value = 'Tru' WHERE key = 'whitened'")
-    with pytest.raises(IndexFileError, match="description is not whole"):
+    with pytest.raises(IndexFileError, match="description is damaged"):
         Store.open(index)
 
 

@@ -69,7 +69,12 @@ def test_the_match_command_loads_only_what_it_needs(
     assert ours == {
         *("cli", "cli.main", "cli.match", "cli.output", "cli.photos_given"),
         *("embedder", "embedder.catalogue", "embedder.errors", "embedder.inference"),
-        *("embedder.labelled_vectors", "embedder.locking", "embedder.model_files"),
+        *(
+            "embedder.labelled_vectors",
+            "embedder.advice",
+            "embedder.locking",
+            "embedder.model_files",
+        ),
         *("embedder.parallel", "embedder.photos", "embedder.quiet", "embedder.score_space"),
         "embedder.version",
         *("index", "index.assignment", "index.calibration", "index.candidates"),
@@ -117,7 +122,7 @@ def test_imports_go_one_way(package, forbidden):
 
 def test_index_uses_the_embedder_for_photos_never_for_training():
     allowed = {"embedder", "embedder.catalogue", "embedder.errors", "embedder.inference"}
-    allowed |= {"embedder.photos", "embedder.locking", "embedder.score_space"}
+    allowed |= {"embedder.photos", "embedder.advice", "embedder.locking", "embedder.score_space"}
     allowed |= {"embedder.labelled_vectors", "embedder.parallel"}
     for path in (ROOT / "index").rglob("*.py"):
         used = {name for name in imported(path) if name.split(".")[0] == "embedder"}

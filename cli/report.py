@@ -1,0 +1,181 @@
+"""The report of a match: one HTML file with all photos beside what they are said to show."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import click
+
+from cli.output import doubt, photo_progress
+from cli.report_cards import Drawn, Shown
+from cli.report_page import GENERATOR, KINDS, Contents, page, pictured
+from cli.report_pictures import reference_pictures, side_of, thumbnail
+from embedder.errors import PhotoError
+from embedder.parallel import ordered_map
+from embedder.photos import Photo, photo_name
+from index import Match, Matches, Views
+from index.store import Store
+
+_BEGINNING = 1000  # bytes of a report, within which it says that it is one
+
+
+def refuse_place(path: Path) -> None:
+    """See that a report can be written there, before the work is done.
+
+    Raises:
+        click.ClickException: there is no such folder, or something that is no report: with
+            `--report photos/*.jpg` the first photo would be lost; or it cannot be written.
+    """
+    if not path.parent.is_dir():
+        raise click.ClickException(f"{path}: expected a report in a folder that is there")
+    if path.exists() or not path.name:
+        if not path.is_file():
+            raise click.ClickException(f"{path}: expected the name of a report, found no file")
+        with path.open("rb") as file:
+            beginning = file.read(_BEGINNING)
+        if beginning and GENERATOR.encode() not in beginning:
+            raise click.ClickException(
+                f"{path}: expected a new file or an earlier report, found another file: "
+                "choose another name, or delete it"
+            )
+    try:
+        unfinished = _unfinished(path)
+        unfinished.touch()
+        unfinished.unlink()
+    except (OSError, RuntimeError) as error:  # the latter of links that lead in a circle
+        why = getattr(error, "strerror", None) or error
+        raise click.ClickException(f"{path}: cannot be written: {why}") from error
+
+
+def write_report(
+    path: Path,
+    matches: Matches,
+    missing: Mapping[str, int],
+    objects: Sequence[Path | Views],
+    store: Store,
+    facts: Sequence[tuple[str, str]],
+    jobs: int | None = None,
+) -> None:
+    """Write a report; there is all of it in the end, or what was there before.
+
+    Args:
+        path: where to.
+        matches: what it is about.
+        missing: items that are to be shown as missing, and how many pieces of each.
+        objects: what was matched, one a match.
+        store: the index it was matched with.
+        facts: what it says of the match: labels and texts.
+        jobs: threads; all cores unless given.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    pairs = sorted(zip(matches, objects, strict=True), key=lambda pair: doubt(pair[0]))
+    ids = _items(matches, missing)
+    photos = sum(len(_photos(given)) for given in objects)
+    side = side_of(len(ids) + photos)
+    unfinished = _unfinished(path)
+    try:
+        with photo_progress("Drawing", "pictures") as show:
+            done = _counter(len(ids) + photos, show)
+            references = reference_pictures(store, ids, side, jobs, done)
+            contents = Contents(
+                counts={kind.status: 0 for kind in KINDS if kind.status != "missing"}
+                | Counter(found.status for found in matches),
+                unit="objects" if any(isinstance(given, Views) for given in objects) else "photos",
+                missing=missing,
+                references=references,
+                facts=facts,
+                notes=_notes(references, store),
+            )
+            with unfinished.open("w", encoding="utf-8", newline="\n") as file:
+                file.writelines(page(contents, _shown(pairs, side, jobs, done)))
+        unfinished.replace(path.resolve())
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def facts_of(
+    store: Store,
+    candidates: Mapping[str, int],
+    *,
+    independent: bool,
+    unknown: float | None,
+    max_error: float,
+) -> list[tuple[str, str]]:
+    """What a report says of how it was matched: labels and texts."""
+    pieces = sum(candidates.values())
+    more = f", {pieces:,} pieces" if pieces > len(candidates) else ""
+    share = "estimated" if unknown is None else f"{unknown:g}"
+    return [
+        ("Made", datetime.now().astimezone().isoformat(" ", "minutes")),
+        ("Candidates", f"{len(candidates):,} items{more}"),
+        ("Matched", "each by itself" if independent else "all together, one to one"),
+        ("Accepted error", f"{max_error:g}"),
+        ("Share of unknown", share),
+        ("Index", f"{store.path}, of {store.info.created}"),
+        ("Catalogue", store.info.catalogue),
+        ("Model", store.info.fingerprint[:12]),
+    ]
+
+
+def _unfinished(path: Path) -> Path:
+    """Where it grows: beside where it will be, which a link may lead to."""
+    return path.resolve().with_name(f".report.{os.getpid()}")
+
+
+def _items(matches: Matches, missing: Mapping[str, int]) -> list[str]:
+    """The items that are shown with a picture, each once."""
+    given = (found.item_id for found in matches)
+    second = (found.runner_up for found in matches if found.status != "matched")
+    found = chain(given, second, pictured(missing))
+    return list(dict.fromkeys(item_id for item_id in found if item_id is not None))
+
+
+def _photos(given: Path | Views) -> tuple[Photo, ...]:
+    return given.photos if isinstance(given, Views) else (given,)
+
+
+def _shown(
+    pairs: Sequence[tuple[Match, Path | Views]],
+    side: int,
+    jobs: int | None,
+    done: Callable[[], None],
+) -> Iterator[Shown]:
+    """Matches with their photos, drawn on threads a little ahead of those that are taken."""
+    photos = (photo for _, given in pairs for photo in _photos(given))
+    drawn = ordered_map(partial(thumbnail, side=side), photos, jobs)
+    for match, given in pairs:
+        views: list[tuple[str, Drawn]] = []
+        for at, photo in enumerate(_photos(given)):
+            views.append((photo_name(photo, at), next(drawn)))
+            done()
+        yield Shown(match, views)
+
+
+def _counter(total: int, show: Callable[[int, int], None]) -> Callable[[], None]:
+    count = 0
+
+    def done() -> None:
+        nonlocal count
+        count += 1
+        show(count, total)
+
+    return done
+
+
+def _notes(references: Mapping[str, Drawn], store: Store) -> list[str]:
+    absent = sum(isinstance(found, PhotoError) for found in references.values())
+    if not absent:
+        return []
+    return [
+        f"{absent:,} of {len(references):,} items have no picture here: their reference photos are "
+        f"not, or no longer, where the catalogue was when the index was built: "
+        f"{store.info.catalogue}"
+    ]

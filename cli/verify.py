@@ -1,0 +1,63 @@
+"""`embed verify`: is everything as it was written?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.output import index_option, model_option, photo_progress
+
+if TYPE_CHECKING:
+    from index import Verified
+
+
+@click.command()
+@index_option
+@model_option
+def verify(index: Path, model: Path) -> None:
+    """Look at all of an index, what is kept beside it, and its model; say what is damaged.
+
+    Exit with 1 if anything is. Every row and every file has a checksum. The model runs once, in
+    another process, after its checksums were found to be right: do this first with a model from
+    elsewhere. Nothing is changed.
+
+    \b
+    Examples:
+      embed verify
+      embed verify --index parts.index --model parts.model && echo whole
+    """
+    from embedder.verifying import model_problems
+    from index import verify_index
+
+    with photo_progress("Verifying", unit="items") as show:
+        found = verify_index(index, on_progress=show)
+    of_model = model_problems(model) or _other_model(found, model)
+    for problem in (*found.problems, *found.kept_problems, *of_model):
+        click.echo(problem)
+    if not found.problems:
+        click.echo(f"{index}: whole, {found.items:,} items")
+    if not of_model:
+        click.echo(f"{model}: whole, and runs")
+    if found.problems:
+        catalogue = quote(found.info.catalogue) if found.info else "CATALOGUE"
+        options = f"--index {quote(str(index))} --model {quote(str(model))}"
+        raise click.ClickException(
+            f"{index} is damaged: make anew what is, and only that, with "
+            f"'embed build-index {catalogue} --repair {options}'"
+        )
+    if of_model:
+        raise click.ClickException(f"{model} cannot be used")
+    if found.kept_problems:
+        raise click.ClickException(f"what is kept of the photos of {index} is damaged: no loss")
+
+
+def _other_model(found: Verified, model: Path) -> list[str]:
+    from embedder.model_files import read_model_info
+
+    fingerprint = read_model_info(model).fingerprint
+    if found.info is None or found.info.fingerprint == fingerprint:
+        return []
+    return [f"{model}: not the model that the index was built with"]

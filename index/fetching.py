@@ -1,0 +1,116 @@
+"""The rows of some items, with damage told from items that are not there."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embedder.errors import IndexFileError
+from index.database import connect, is_damage, sqlite_errors
+from index.rows import Origin, Row, are_centroids
+from index.schema import MEND
+
+# One statement for a list of any length: each of its own would cost four times as much. The id is
+# the one that was asked for: the checksum tells whether the row is of another.
+_ROWS = """
+SELECT wanted.value, centroid, photos, dispersion, checksum
+FROM json_each(?) AS wanted CROSS JOIN items ON items.id = wanted.value
+"""
+_ORIGINS = """
+SELECT wanted.value, reference, signature, origin_checksum
+FROM json_each(?) AS wanted CROSS JOIN items ON items.id = wanted.value
+"""
+_THERE = """
+SELECT wanted.value FROM json_each(?) AS wanted
+CROSS JOIN items INDEXED BY sqlite_autoindex_items_1 ON items.id = wanted.value
+"""
+_AGAIN = _THERE.replace("sqlite_autoindex_items_1", "items_again")
+
+
+def fetch_rows(
+    path: Path, connection: sqlite3.Connection, ids: Sequence[str], dim: int
+) -> dict[str, Row]:
+    """The rows of some items by id, of those that the index has.
+
+    Raises:
+        IndexFileError: a row is damaged, or the way to it; names the item.
+    """
+    found = {}
+    for values in _fetch(path, connection, _ROWS, ids):
+        row = Row._make(values)
+        if not row.is_whole(dim):
+            raise _damaged(path, row.item_id)
+        found[row.item_id] = row
+    if found:
+        vectors = np.frombuffer(b"".join(row.centroid for row in found.values()), dtype="<f4")
+        usable = are_centroids(vectors.reshape(-1, dim))
+        if not usable.all():
+            raise _damaged(path, list(found)[int(usable.argmin())])
+    _refuse_hidden(path, connection, [item_id for item_id in ids if item_id not in found])
+    return found
+
+
+def fetch_origins(
+    path: Path, connection: sqlite3.Connection, ids: Sequence[str]
+) -> dict[str, Origin]:
+    """Where some items come from by id, of those that the index has.
+
+    Raises:
+        IndexFileError: a row is damaged; names the item.
+    """
+    found = {}
+    for values in _fetch(path, connection, _ORIGINS, ids):
+        origin = Origin._make(values)
+        if not origin.is_whole():
+            raise _damaged(path, origin.item_id)
+        found[origin.item_id] = origin
+    return found
+
+
+def has_row(path: Path, connection: sqlite3.Connection, item_id: str) -> bool:
+    """Whether there is an item.
+
+    Raises:
+        IndexFileError: there is, but what leads to its row is damaged.
+    """
+    found = bool(_fetch(path, connection, _THERE, [item_id]))
+    _refuse_hidden(path, connection, [] if found else [item_id])
+    return found
+
+
+def _refuse_hidden(path: Path, connection: sqlite3.Connection, missing: Sequence[str]) -> None:
+    """Items that were not found one way must not be there the other way either."""
+    if not missing:
+        return
+    hidden = [item_id for (item_id,) in _fetch(path, connection, _AGAIN, missing)]
+    added = _fetch(path, connection, _THERE, hidden) if hidden else []  # by another, just now
+    for item_id in hidden:
+        if (item_id,) not in added:
+            raise _damaged(path, item_id)
+
+
+def _fetch(
+    path: Path, connection: sqlite3.Connection, query: str, ids: Sequence[str]
+) -> list[tuple[Any, ...]]:
+    try:
+        return connection.execute(query, (json.dumps(ids),)).fetchall()
+    except sqlite3.DatabaseError as error:
+        if is_damage(error) and len(ids) == 1:
+            raise _damaged(path, ids[0], error) from error
+        if is_damage(error):
+            # One by one, to name the item. SQLite sees damage to a page when it reads it first.
+            with sqlite_errors(path), closing(connect(path, "ro")) as again:
+                for item_id in ids:
+                    _fetch(path, again, query, [item_id])
+        with sqlite_errors(path):
+            raise
+
+
+def _damaged(path: Path, item_id: object, why: object = "checksum") -> IndexFileError:
+    return IndexFileError(f"{path}: the row of item '{item_id}' is damaged ({why}): {MEND}")

@@ -1,0 +1,116 @@
+"""Whether an index, and what is kept beside it, is as it was written: all of it is looked at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from embedder.errors import IndexBusyError, IndexFileError
+from index.calibration import read_background, read_calibration
+from index.kept_photos import kept_beside, kept_problems
+from index.schema import MEND, IndexInfo
+from index.store import Store
+from index.whitening import read_score_space, whole_spreads
+
+_AT_ONCE = 500
+_MOST_FINDINGS = 100
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was found.
+
+    Attributes:
+        info: what the index says about itself; None if that cannot be read.
+        items: how many it has.
+        problems: of the index, a line each; none if it is whole.
+        kept_problems: the same of what is kept of its photos, which costs the next build some time
+            and nothing else.
+    """
+
+    info: IndexInfo | None
+    items: int
+    problems: tuple[str, ...]
+    kept_problems: tuple[str, ...]
+
+
+def verify_index(
+    path: str | os.PathLike[str] = "items.index",
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Verified:
+    """Look at all of an index: structure, checksums, and that what is read can be used.
+
+    Args:
+        path: of the index.
+        on_progress: called with (items done, items in all).
+
+    Raises:
+        IndexBusyError: another program holds it.
+        IndexFileError: there is none.
+    """
+    path = Path(path)
+    kept = tuple(kept_problems(kept_beside(path)))
+    if not path.is_file():
+        Store.open(path)  # says what is expected
+    try:
+        with Store.open(path) as store:
+            problems = list(dict.fromkeys(_problems(store, on_progress)))
+            return Verified(store.info, len(store), tuple(problems), kept)
+    except IndexBusyError:
+        raise
+    except IndexFileError as error:
+        return Verified(None, 0, (str(error),), kept)
+
+
+def _problems(store: Store, on_progress: Callable[[int, int], None]) -> Iterator[str]:
+    parts: list[Callable[[], object]] = [
+        lambda: read_score_space(store),
+        lambda: read_calibration(store),
+        lambda: read_background(store),
+        store.unreadable,
+    ]
+    for read in parts:
+        yield from _raised(read)
+    yield from _raised(lambda: _refuse_damaged_spreads(store))
+    yield from _raised(lambda: sum(1 for _ in store.ids()))
+    yield from _damaged_items(store, on_progress)
+    for found in store.problems("integrity_check", _MOST_FINDINGS):
+        yield f"{store.path}: {found}: {MEND}"
+
+
+def _damaged_items(store: Store, on_progress: Callable[[int, int], None]) -> Iterator[str]:
+    ids, total = store.ids(), len(store)
+    for done in range(0, total, _AT_ONCE):
+        try:
+            some = list(islice(ids, _AT_ONCE))
+        except IndexFileError:  # said already
+            return
+        if any(_raised(partial(_read_items, store, some))):
+            for item_id in some:
+                yield from _raised(partial(_read_items, store, [item_id]))
+        on_progress(min(done + _AT_ONCE, total), total)
+
+
+def _read_items(store: Store, ids: list[str]) -> None:
+    store.statistics(ids)
+    store.references(ids)
+
+
+def _refuse_damaged_spreads(store: Store) -> None:
+    whole = {item_id for item_id, _ in whole_spreads(store)}
+    for item_id, _ in store.spreads():
+        if item_id not in whole:
+            raise IndexFileError(f"{store.path}: the spread of item '{item_id}' is damaged: {MEND}")
+
+
+def _raised(read: Callable[[], object]) -> Iterator[str]:
+    try:
+        read()
+    except IndexBusyError:
+        raise
+    except IndexFileError as error:
+        yield str(error)
