@@ -109,7 +109,11 @@ def _amounts(
     help="Write curves for TensorBoard into DIR (extra [tensorboard]).",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--replace", is_flag=True, help="Start anew: replace a model that is there.")
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Start anew: replace a model that is there. If stopped, the same command goes on.",
+)
 def train(
     catalogue: Path,
     model: Path,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -98,6 +99,14 @@ def save_arrays(
         os.fsync(file.fileno())
 
 
+# What safetensors and json raise for files that are not theirs; AttributeError and TypeError for
+# kinds of numbers that numpy does not have.
+_DAMAGE = (
+    *(OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError),
+    *(RecursionError, OverflowError, MemoryError),
+)
+
+
 Stored = tuple[Progress, dict[str, Arrays]] | None
 
 
@@ -111,18 +120,65 @@ def load_checkpoint(folder: Path, settings: str) -> Stored:
     if not path.exists():
         return None
     try:
+        if not path.is_file():
+            raise ValueError("expected a file, found a folder or special file")
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             groups: dict[str, Arrays] = {}
             for name in sorted(file.keys()):
                 groups.setdefault(name.split("/")[0], []).append(file.get_tensor(name))
-        stored = json.loads(metadata["progress"])
-        progress = Progress(**{**stored, "best_score": tuple(stored["best_score"])})
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise TrainingError(f"{path}: damaged ({error}); start anew with --replace") from error
+        progress = _progress(json.loads(metadata["progress"]))
+    except _DAMAGE as error:
+        raise damaged_checkpoint(folder, error) from error
     if metadata.get("settings") != settings:
         raise TrainingError(
             f"{folder}: holds an unfinished training with other options or other photos; "
             "give the same options to go on with it, or --replace to start anew"
         )
     return progress, groups
+
+
+def refuse_other_arrays(
+    folder: Path, groups: dict[str, Arrays], expected: dict[str, Arrays]
+) -> None:
+    """Refuse a checkpoint that is not of the network that goes on from it.
+
+    Args:
+        folder: of the unfinished training.
+        groups: arrays of the checkpoint by group name.
+        expected: what they take the place of: groups, numbers of arrays, shapes and dtypes.
+
+    Raises:
+        TrainingError: it has others, or numbers that are not finite.
+    """
+    kinds = [
+        {
+            name: [(one.shape, one.dtype) for one in arrays]
+            for name, arrays in each.items()
+            if arrays
+        }
+        for each in (groups, expected)
+    ]
+    if kinds[0] != kinds[1]:
+        raise damaged_checkpoint(folder, "it is of another network")
+    if not all(np.isfinite(array).all() for arrays in groups.values() for array in arrays):
+        raise damaged_checkpoint(folder, "some of its numbers are not finite")
+
+
+def damaged_checkpoint(folder: Path, why: object) -> TrainingError:
+    """An error that says why a checkpoint is of no use, and what to do."""
+    what = " ".join(str(why).split())
+    return TrainingError(f"{folder / _FILE}: damaged ({what}); start anew with --replace")
+
+
+def _progress(stored: Any) -> Progress:
+    progress = Progress(**{**stored, "best_score": tuple(stored["best_score"])})
+    numbers = [*progress.best_score, progress.seconds, *progress.losses, progress.learning_rate]
+    if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+        raise ValueError("expected finite numbers for the progress")
+    epochs = [progress.epoch, progress.best_epoch, progress.improved_epoch]
+    if not all(type(epoch) is int and epoch >= 0 for epoch in epochs):
+        raise ValueError(f"expected numbers of epochs, found {epochs}")
+    if len(progress.best_score) != 3 or not isinstance(progress.losses, list):
+        raise ValueError("expected three scores and a list of losses")
+    return progress

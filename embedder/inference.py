@@ -6,6 +6,7 @@ import os
 import queue
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from ai_edge_litert.interpreter import Interpreter
 
 Vector = npt.NDArray[np.float32]
+
+_NORM_TOLERANCE = 0.01
+_LONGEST_REASON = 300
 
 
 class Embedder:
@@ -111,15 +115,24 @@ class Embedder:
         return self.embed_pixels(pixels)
 
     def embed_pixels(self, pixels: Pixels) -> Vector:
-        """Embed one prepared photo: uint8 (size, size, 3) -> float32 (dim,) of unit norm."""
+        """Embed one prepared photo: uint8 (size, size, 3) -> float32 (dim,) of unit norm.
+
+        Raises:
+            ModelError: LiteRT cannot load or run the model, or what it gives is no such vector.
+        """
         interpreter = self._borrow()
         try:
             interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels[None])
             interpreter.invoke()
             output = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+        except (RuntimeError, MemoryError) as error:
+            raise self._error("LiteRT cannot run the model", error) from error
         finally:
             self._idle.put(interpreter)
         vector: Vector = output[0]
+        # np.dot warns of no overflow. With NaN the comparison fails too.
+        if not abs(float(np.dot(vector, vector)) - 1) < _NORM_TOLERANCE:
+            raise self._error("expected a vector of length 1, found another", None)
         return vector
 
     def _borrow(self) -> Interpreter:
@@ -136,15 +149,23 @@ class Embedder:
             # ones then (docs/architecture.md).
             interpreter = Interpreter(model_content=self._content, num_threads=1)
             interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ModelError(f"{LITERT}: LiteRT cannot load the model: {error}") from error
-        size, dim = self.info.architecture.size, self.info.architecture.dim
-        shapes = [
-            tuple(details[0]["shape"].tolist())
-            for details in (interpreter.get_input_details(), interpreter.get_output_details())
-        ]
-        if shapes != [(1, size, size, 3), (1, dim)]:
-            raise ModelError(
-                f"{LITERT}: expected shapes (1, {size}, {size}, 3) and (1, {dim}), found {shapes}"
-            )
+        except (ValueError, RuntimeError, MemoryError) as error:
+            raise self._error("LiteRT cannot load the model", error) from error
+        self._refuse_other_shapes(interpreter)
         return interpreter
+
+    def _refuse_other_shapes(self, interpreter: Interpreter) -> None:
+        size, dim = self.info.architecture.size, self.info.architecture.dim
+        expected = [("uint8", (1, size, size, 3)), ("float32", (1, dim))]
+        found = [
+            (np.dtype(tensor["dtype"]).name, tuple(tensor["shape"].tolist()))
+            for tensor in (*interpreter.get_input_details(), *interpreter.get_output_details())
+        ]
+        if found != expected:
+            raise self._error(f"expected shapes {expected}, found {shortened(found)}", None)
+
+    def _error(self, what: str, error: Exception | None) -> ModelError:
+        where = LITERT if self._folder is None else self._folder / LITERT
+        # LiteRT says all that is wrong, which can be a thousand things.
+        why = "" if error is None else f": {' '.join(str(error).split())[:_LONGEST_REASON]}"
+        return ModelError(f"{where}: {what}{why}: train again or restore the folder")

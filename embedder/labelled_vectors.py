@@ -36,15 +36,25 @@ class LabelledVectors:
         """The inverse of `to_bytes`.
 
         Raises:
-            ValueError: it is not that, or not of vectors of `dim` numbers.
+            ValueError: it is not that, or not of vectors of `dim` finite numbers.
         """
         line, _, numbers = content.partition(b"\n")
-        items = json.loads(line)
-        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        try:
+            items = json.loads(line)
+        except RecursionError as error:
+            raise ValueError("expected a list of ids, found lists in lists") from error
+        if not isinstance(items, list) or not all(map(_is_text, items)):
             raise ValueError("expected a list of ids")
         if len(numbers) != 4 * dim * len(items):
             raise ValueError(
                 f"expected {len(items)} vectors of {dim} numbers, found {len(numbers)} bytes"
             )
         vectors = np.frombuffer(numbers, dtype="<f4").reshape(-1, dim)
+        if not np.isfinite(vectors).all():
+            raise ValueError("expected finite numbers, found others")
         return cls(vectors.astype(np.float32), tuple(items))
+
+
+def _is_text(item: object) -> bool:
+    """Whether it is a text that can be written: JSON can hold halves of characters."""
+    return isinstance(item, str) and not any("\ud800" <= char <= "\udfff" for char in item)

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 from embedder.errors import ModelError
@@ -22,6 +25,11 @@ MODEL_JSON = "model.json"
 WEIGHTS = "weights.safetensors"
 LITERT = "model.tflite"
 HELD_OUT = "held_out.vectors"
+
+# A folder from elsewhere may hold anything: larger files are not read. The others can have as much
+# as LiteRT can address.
+_MOST_BYTES = {MODEL_JSON: 1 << 20, HELD_OUT: 1 << 26}
+_MOST_OF_OTHERS = (1 << 31) - 1
 
 # What `embedder.photos.prepare` does to a photo; a model is good for photos prepared in the same
 # way only. Raise the version whenever the same photo would get other pixels.
@@ -113,7 +121,7 @@ def read_model_info(folder: Path) -> ModelInfo:
     """
     path = folder / MODEL_JSON
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(_content(path).decode("utf-8"))
     except FileNotFoundError:
         raise ModelError(
             f"{folder}: expected a model folder, found none: train one with 'embed train', "
@@ -122,17 +130,15 @@ def read_model_info(folder: Path) -> ModelInfo:
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: cannot be read as JSON: {error}") from error
     version = document.get("schema_version") if isinstance(document, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise ModelError(
-            f"{path}: expected schema version {SCHEMA_VERSION}, found {version}: "
-            "written by a newer version of embed; upgrade it"
-        )
-    if version != SCHEMA_VERSION:
-        raise ModelError(f"{path}: expected schema version {SCHEMA_VERSION}, found {version!r}")
+    found = f"{path}: expected schema version {SCHEMA_VERSION}, found {shortened(version)}"
+    if type(version) is not int or version < SCHEMA_VERSION:
+        raise ModelError(found)
+    if version > SCHEMA_VERSION:
+        raise ModelError(f"{found}: written by a newer version of embed; upgrade it")
     if document.get("preprocessing") != PREPROCESSING:
         raise ModelError(
             f"{path}: expected preprocessing {PREPROCESSING}, found "
-            f"{document.get('preprocessing')}: train again with this version of embed"
+            f"{shortened(document.get('preprocessing'))}: train again with this version of embed"
         )
     try:
         return _info(document)
@@ -144,11 +150,12 @@ def read_checked(folder: Path, name: str, info: ModelInfo) -> bytes:
     """The bytes of one file of the model, after its SHA-256 was found to be the one expected.
 
     Raises:
-        ModelError: the file is missing or is not the one that model.json was written with.
+        ModelError: the file is missing, too large, no file, or not the one that model.json was
+            written with.
     """
     path = folder / name
     try:
-        content = path.read_bytes()
+        content = _content(path)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}") from error
     found = hashlib.sha256(content).hexdigest()
@@ -160,41 +167,69 @@ def read_checked(folder: Path, name: str, info: ModelInfo) -> bytes:
     return content
 
 
+def _content(path: Path) -> bytes:
+    """All of a file; of a pipe or a device there is no end."""
+    if path.exists() and not path.is_file():
+        raise ModelError(f"{path}: cannot be read: expected a file, found a folder or special file")
+    most = _MOST_BYTES.get(path.name, _MOST_OF_OTHERS)
+    with path.open("rb") as file:
+        if (found := os.fstat(file.fileno()).st_size) > most:
+            raise ModelError(
+                f"{path}: cannot be read: expected at most {most:,} bytes, found {found:,}"
+            )
+        return file.read(found)
+
+
 def _info(document: dict[str, Any]) -> ModelInfo:
-    known = {item.name for item in fields(Architecture)}
-    described = document["architecture"]
-    if not known - {"pooling"} <= set(described) <= known:
-        raise ValueError(f"expected architecture with {sorted(known)}, found {sorted(described)}")
-    architecture = Architecture(**described)
-    _expect(isinstance(architecture.backbone, str), "backbone", architecture.backbone)
-    _expect(architecture.pooling in POOLINGS, "pooling", architecture.pooling)
-    alpha = architecture.alpha
-    _expect(alpha is None or isinstance(alpha, int | float), "alpha", alpha)
-    for name in ("size", "dim"):
-        value = getattr(architecture, name)
-        _expect(type(value) is int and 1 <= value <= 4096, name, value)
+    architecture = _architecture(document["architecture"])
     temperature = document["temperature"]
     _expect(_divides(temperature), "temperature", temperature)
     whitened = document.get("whitened_temperature")  # models from before it have none
     _expect(whitened is None or _divides(whitened), "whitened_temperature", whitened)
-    sha256 = document["sha256"]
-    # Models from before it, and of photos too few to hold some out, have no held_out.vectors.
-    for name in (LITERT, WEIGHTS, *({HELD_OUT} & set(sha256))):
-        value = sha256[name]
-        _expect(isinstance(value, str) and len(value) == 64, f"sha256 of {name}", value)
+    training, sha256 = document["training"], document["sha256"]
+    _expect(isinstance(training, dict), "training", training)
+    _expect(isinstance(sha256, dict), "sha256", sha256)
+    # Models from before it, and of photos too few to hold some out, have no held_out.vectors. Other
+    # names could be of any file of the system.
+    _expect(set(sha256) - {HELD_OUT} == {LITERT, WEIGHTS}, "files of sha256", sorted(sha256))
+    for name, value in sha256.items():
+        hexadecimal = isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)
+        _expect(bool(hexadecimal), f"sha256 of {name}", value)
     return ModelInfo(
         architecture,
         float(temperature),
-        dict(document["training"]),
-        dict(sha256),
+        training,
+        sha256,
         None if whitened is None else float(whitened),
     )
 
 
+def _architecture(described: Any) -> Architecture:
+    _expect(isinstance(described, dict), "architecture", described)
+    known = {item.name for item in fields(Architecture)}
+    if not known - {"pooling"} <= set(described) <= known:
+        raise ValueError(
+            f"expected architecture with {sorted(known)}, found {shortened(sorted(described))}"
+        )
+    architecture = Architecture(**described)
+    _expect(isinstance(architecture.backbone, str), "backbone", architecture.backbone)
+    _expect(architecture.pooling in POOLINGS, "pooling", architecture.pooling)
+    alpha = architecture.alpha
+    _expect(alpha is None or (_is_number(alpha) and 0 < alpha <= 100), "alpha", alpha)
+    for name in ("size", "dim"):
+        value = getattr(architecture, name)
+        _expect(type(value) is int and 1 <= value <= 4096, name, value)
+    return architecture
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float)  # JSON's true and false are int too
+
+
 def _divides(temperature: Any) -> bool:
-    return type(temperature) in (int, float) and bool(1e-6 <= temperature <= 1e6)
+    return _is_number(temperature) and bool(1e-6 <= temperature <= 1e6)
 
 
 def _expect(holds: bool, name: str, found: object) -> None:
     if not holds:
-        raise ValueError(f"{name} cannot be {found!r}")
+        raise ValueError(f"{name} cannot be {shortened(found)}")

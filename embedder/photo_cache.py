@@ -22,6 +22,7 @@ from embedder.photos import Pixels, prepare
 _PIXELS = "photos.u8"
 _MASKS = "masks.u8"
 _CONTENTS = "photos.json"
+_UNREADABLE = [int, str, str]  # its number among the photos, its path, why
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,8 @@ def cache_key(catalogue: Catalogue, size: int, masks: bool = False) -> str:
 
 def _read_contents(path: Path) -> dict[str, Any]:
     try:
-        contents = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        contents = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError, RecursionError):
         return {}
     return contents if isinstance(contents, dict) else {}
 
@@ -117,7 +118,13 @@ def _is_whole(catalogue: Catalogue, size: int, folder: Path, contents: dict[str,
     unreadable, masked = contents.get("unreadable"), contents.get("masked")
     if not isinstance(unreadable, list) or not isinstance(masked, list):
         return False
+    if not all(isinstance(one, list) and list(map(type, one)) == _UNREADABLE for one in unreadable):
+        return False
     readable = catalogue.photo_count - len(unreadable)
+    if not all(type(at) is int and 0 <= at < readable for at in masked):
+        return False
+    if len({at for at, _, _ in unreadable} & set(range(catalogue.photo_count))) < len(unreadable):
+        return False
     lengths = {_PIXELS: readable * size * size * 3, _MASKS: len(masked) * size * size}
     return all(
         (folder / name).is_file() and (folder / name).stat().st_size == length

@@ -13,7 +13,7 @@ from embedder.advice import with_advice
 from embedder.backend import keras
 from embedder.backgrounds import load_pictures
 from embedder.catalogue import Catalogue
-from embedder.checkpoints import load_checkpoint
+from embedder.checkpoints import Stored, load_checkpoint
 from embedder.errors import TrainingError
 from embedder.export import put_back, save_model
 from embedder.labelled_vectors import LabelledVectors
@@ -29,6 +29,7 @@ from embedder.version import __version__
 
 import tensorflow as tf  # isort: skip  (after embedder.backend, which names the extra)
 
+_REPLACING = "replacing"  # a file beside the checkpoint of a training that may replace a model
 _COMPARED = 200  # photos, with each other and in LiteRT with the network
 
 
@@ -48,14 +49,15 @@ def train(
 
     A training that was interrupted goes on where its last epoch ended if it is started again with
     the same photos and options. Keeps the weights of the epoch with the best candidate accuracy on
-    held-out photos.
+    held-out photos. A model that is replaced stays until the new one is there.
 
     Args:
         catalogue: items and photos.
         model: the model folder to write.
         options: how to train.
         listener: hears of progress.
-        replace_existing: replace a model that is there, and forget an unfinished training.
+        replace_existing: replace a model that is there, and forget an unfinished training, unless
+            that was begun with the same options to replace a model.
 
     Raises:
         TrainingError: fewer than two items with readable photos; a model is there already; the
@@ -76,9 +78,7 @@ def train(
                 raise TrainingError(f"{folder}: another training is using it: wait for its end")
             put_back(model)
             _refuse_existing(model, replace_existing)
-            if replace_existing and folder.exists():
-                shutil.rmtree(folder)
-            info = _train(catalogue, model, folder, options, listener)
+            info = _train(catalogue, model, folder, options, listener, replace_existing)
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         where = error.filename or folder
@@ -96,7 +96,12 @@ def _refuse_existing(model: Path, replace_existing: bool) -> None:
 
 
 def _train(
-    catalogue: Catalogue, model: Path, folder: Path, options: TrainingOptions, listener: Listener
+    catalogue: Catalogue,
+    model: Path,
+    folder: Path,
+    options: TrainingOptions,
+    listener: Listener,
+    replace_existing: bool,
 ) -> ModelInfo:
     # What can be wrong with the request is found out before photos are decoded for hours.
     size, masks = options.architecture.size, options.augmentation.background > 0
@@ -110,7 +115,10 @@ def _train(
         given = load_pictures(Path(options.backgrounds), size)
         photos += hashlib.sha256(given.tobytes()).hexdigest()
     settings = _settings(options, photos)
-    stored = load_checkpoint(folder, settings)
+    if replace_existing:
+        stored = _replacing(folder, settings, options.learning_rate)
+    else:
+        stored = load_checkpoint(folder, settings)
     keras.utils.set_random_seed(options.seed)
     trained_at = replace(options.architecture, size=options.side_trained_at)
     network = build_network(trained_at, None if stored else options.weights)
@@ -120,11 +128,36 @@ def _train(
     if cache.unreadable:
         listener.unreadable(cache.unreadable)
     _refuse_useless(cache, catalogue.source)
-    run = start(options, settings, cache, network, stored)
+    try:
+        run = start(options, settings, cache, network, stored)
+    except TrainingError:
+        (folder / _REPLACING).unlink(missing_ok=True)  # --replace is then to start anew
+        raise
     if stored:
         listener.resumed(run.progress.epoch)
     train_epochs(run, folder, listener)
     return _finish(run, model)
+
+
+def _replacing(folder: Path, settings: str, learning_rate: float) -> Stored:
+    """What a training that replaces a model goes on from.
+
+    Only from one that was begun to replace a model too, by the same command: anything else is
+    forgotten. Without that, such a training could not be gone on with at all.
+    """
+    mark = folder / _REPLACING
+    if mark.exists():
+        try:
+            stored = load_checkpoint(folder, settings)
+            if stored is None or learning_rate <= stored[0].learning_rate:
+                return stored
+        except TrainingError:
+            pass
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir()
+    mark.touch()
+    return None
 
 
 def _refuse_useless(cache: PhotoCache, source: Path) -> None:

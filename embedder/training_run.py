@@ -16,7 +16,13 @@ import numpy.typing as npt
 
 from embedder import validation
 from embedder.backend import keras
-from embedder.checkpoints import Progress, Stored, save_checkpoint
+from embedder.checkpoints import (
+    Arrays,
+    Progress,
+    Stored,
+    refuse_other_arrays,
+    save_checkpoint,
+)
 from embedder.errors import TrainingError
 from embedder.mining import follow, nearest_items, worth_mining
 from embedder.networks import build_network
@@ -86,7 +92,8 @@ def start(
     """A training from its beginning, or from a checkpoint.
 
     Raises:
-        TrainingError: the learning rate is higher than the checkpoint's.
+        TrainingError: the learning rate is higher than the checkpoint's, or that is of another
+            network.
     """
     optimizer = keras.optimizers.Adam(options.learning_rate)
     directions = new_directions(options, len(cache.items))
@@ -117,6 +124,7 @@ def start(
                 f"expected a learning rate of at most {run.progress.learning_rate:g}, as the "
                 f"unfinished training has, found {options.learning_rate:g}; --replace starts anew"
             )
+        refuse_other_arrays(cache.folder, groups, _kept(run))
         for part, variables in _learned(run).items():
             for variable, value in zip(variables, groups.get(part, []), strict=True):
                 variable.assign(value)
@@ -238,14 +246,18 @@ def _accuracy(run: Run, embed: Callable[[Any], Any]) -> tuple[float, float]:
     return validation.accuracies(queries, truth, centres)
 
 
-def _save(run: Run, folder: Path) -> None:
-    groups = {
+def _kept(run: Run) -> dict[str, Arrays]:
+    """All arrays of a checkpoint, by group."""
+    learned = {
         part: [np.asarray(variable) for variable in variables]
         for part, variables in _learned(run).items()
     }
-    groups |= {"best": run.best, "centroids": [run.centroids]}
+    return {**learned, "best": run.best, "centroids": [run.centroids]}
+
+
+def _save(run: Run, folder: Path) -> None:
     run.progress.learning_rate = run.options.learning_rate
-    save_checkpoint(folder, run.settings, run.progress, groups)
+    save_checkpoint(folder, run.settings, run.progress, _kept(run))
 
 
 def _report(run: Run, accuracy: tuple[float, float], trained: float, best: bool) -> EpochReport:

@@ -130,6 +130,14 @@ def _is_row(
         return False
 
 
+def are_whole(texts: Sequence[Any], checksum: Any) -> bool:
+    """Whether texts are those of a `text_checksum`; they can be of any types."""
+    try:
+        return text_checksum(*texts) == int(checksum)
+    except (TypeError, ValueError):
+        return False
+
+
 def _is_origin(item_id: Any, reference: Any, signature: Any, checksum: Any) -> bool:
     try:
         return bool(origin_checksum(item_id, reference, signature) == checksum)

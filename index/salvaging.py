@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from embedder.errors import IndexFileError, PhotoError
 from index.database import connect, is_damage, sqlite_errors, undo_half_done
 from index.parts import PARTS, is_sealed
-from index.rows import COLUMNS, text_checksum, whole_item
+from index.rows import COLUMNS, are_whole, whole_item
 from index.schema import IndexInfo, check_tables, first_page
 from index.store import Store
 
@@ -133,7 +133,7 @@ def _unreadable(old: sqlite3.Connection) -> dict[str, list[PhotoError]] | None:
     again = _values(
         old, "SELECT item_id FROM unreadable INDEXED BY unreadable_item ORDER BY item_id"
     )
-    whole = all(text_checksum(*texts) == checksum for *texts, checksum in rows)
+    whole = all(are_whole(texts, checksum) for *texts, checksum in rows)
     if not whole or sorted(item_id for item_id, *_ in rows) != again:
         return None
     notes: dict[str, list[PhotoError]] = {}

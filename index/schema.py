@@ -104,6 +104,8 @@ def read_info(path: Path, connection: sqlite3.Connection) -> IndexInfo:
             meta["created"],
             {"True": True, "False": False}[meta["whitened"]],
         )
+        if None in (info.fingerprint, info.catalogue, info.created):
+            raise TypeError("a text is missing")
         if not (1 <= info.dim <= 4096 and 1e-6 <= info.temperature <= 1e6):
             raise ValueError("a number is out of range")
     except (KeyError, ValueError, TypeError) as error:

@@ -20,7 +20,16 @@ import numpy.typing as npt
 from embedder.errors import IndexFileError, PhotoError
 from index.database import connect, sqlite_errors, undo_if_alone
 from index.fetching import fetch_origins, fetch_rows, has_row
-from index.rows import COLUMNS, Item, Row, columns_of, is_whole, text_checksum, whole_item
+from index.rows import (
+    COLUMNS,
+    Item,
+    Row,
+    are_whole,
+    columns_of,
+    is_whole,
+    text_checksum,
+    whole_item,
+)
 from index.schema import MEND, IndexInfo, create_tables, read_info, seal, write_info
 
 Vectors = npt.NDArray[np.float32]
@@ -188,7 +197,7 @@ class Store:
         with sqlite_errors(self.path):
             rows = self._connection.execute(query).fetchall()
         for *texts, checksum in rows:
-            if text_checksum(*texts) != checksum:
+            if not are_whole(texts, checksum):
                 raise IndexFileError(
                     f"{self.path}: the list of unreadable photos is damaged (checksum): {MEND}"
                 )

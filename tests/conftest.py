@@ -79,6 +79,12 @@ def random_model(save_random_model: Callable[[ModelInfo, int], Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
+def other_model(save_random_model: Callable[[ModelInfo, int], Path]) -> Path:
+    """Another one, with other weights."""
+    return save_random_model(ModelInfo(Architecture(size=32), 0.1), 5)
+
+
+@pytest.fixture(scope="session")
 def random_embedder(random_model: Path) -> Embedder:
     return Embedder.open(random_model)
 

@@ -128,13 +128,6 @@ def test_mistakes_get_one_line_and_change_nothing(embed, place, arguments, says,
     assert (place / "items.index").read_bytes() == before
 
 
-@pytest.fixture(scope="session")
-def other_model(save_random_model):
-    from embedder.model_files import Architecture, ModelInfo
-
-    return save_random_model(ModelInfo(Architecture(size=32), 0.1), 5)
-
-
 def test_an_index_that_stays_in_use_is_one_line(embed, place):
     commands = (("add", "sku-9", "new"), ("remove", "sku-000001"))
     with ThreadPoolExecutor() as threads:

@@ -260,10 +260,11 @@ def test_hostile_ids_and_names_read_as_exactly_what_they_are(
     assert len(expected) == 500
     assert Counter(map(said, root.matches())) == Counter(expected)
     assert [card.title for card in root.cards("missing")] == list(document["missing"])
-    for card in root.matches():
-        for svg in card.all("svg", class_="picture"):
-            item = svg.attributes["aria-label"].removeprefix("Reference photo of ")
-            assert root.picture_of(card, item) == thumbnail(Path(items[item][0]), 160).uri
+    pictures = {f"#{image.attributes['id']}": image for image in root.all("image")}
+    for svg in root.all("svg", class_="picture"):
+        item = svg.attributes["aria-label"].removeprefix("Reference photo of ")
+        shown = pictures[svg.one("use").attributes["href"]].attributes["href"]
+        assert shown == thumbnail(Path(items[item][0]), side_of(1100)).uri
 
 
 @given(value=st.text(st.characters(exclude_categories=[])))

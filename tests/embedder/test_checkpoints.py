@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from embedder import TrainingError
-from embedder.checkpoints import Progress, load_checkpoint, save_checkpoint
+from embedder.checkpoints import (
+    Progress,
+    load_checkpoint,
+    refuse_other_arrays,
+    save_checkpoint,
+)
 
 SETTINGS = '{"options": "Süß"}'
 
@@ -136,3 +141,37 @@ def test_arrays_are_saved_as_they_look_not_as_they_lie(tmp_path: Path):
     views = [np.arange(12).reshape(3, 4).T, np.arange(9)[::3], np.arange(5.0)[::-1]]
     save_checkpoint(tmp_path, SETTINGS, progress(), {"best": views})
     assert_same(load_checkpoint(tmp_path, SETTINGS)[1], {"best": views})
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        Progress(-1),
+        Progress(2.5),
+        Progress(1, losses={}),
+        Progress(1, losses=["a"]),
+        Progress(1, best_score=(0.5, 0.5)),
+        Progress(1, seconds=float("nan")),
+        Progress(1, learning_rate=None),
+    ],
+)
+def test_progress_that_cannot_be_is_refused(tmp_path: Path, state: Progress):
+    save_checkpoint(tmp_path, SETTINGS, state, arrays())
+    assert "damaged" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"best": []},
+        {"more": [np.ones(2)]},
+        {"best": [np.ones((4, 3), np.float32)]},
+        {"best": [np.ones((3, 4), np.float64)]},
+        {"best": [np.ones((3, 4), np.float32)] * 2},
+        {"best": [np.full((3, 4), np.nan, np.float32)]},
+    ],
+)
+def test_arrays_of_another_network_are_refused(tmp_path: Path, change: dict[str, list[np.ndarray]]):
+    refuse_other_arrays(tmp_path, arrays(1), arrays(0))
+    with pytest.raises(TrainingError, match=r"checkpoint\.safetensors: damaged .* --replace"):
+        refuse_other_arrays(tmp_path, arrays() | change, arrays())

@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,7 +45,7 @@ def refusal(read: Callable[[], object], path: Path) -> str:
     with pytest.raises(ModelError) as caught:
         read()
     message = str(caught.value)
-    assert "\n" not in message
+    assert "\n" not in message and len(message) < 600
     assert message.startswith(f"{path}: ")
     return message
 
@@ -69,6 +71,10 @@ def test_what_is_written_is_read_again(tmp_path: Path, architecture: Architectur
         (b'{"schema_version": 1}', "preprocessing"),
         (b'{"schema_version": 1, "preprocessing": {"version": 0}}', "train again"),
         (b"[" * 200_000, "JSON"),
+        (b'{"schema_version": true}', "schema version"),
+        (b'{"schema_version": 1, "preprocessing": "a\\nb"}', "train again"),
+        (b'{"schema_version": "' + b"x" * 5000 + b'"}', "schema version"),
+        (b" " * (1 << 20) + b"{}", "at most 1,048,576 bytes"),
     ],
 )
 def test_other_content_is_refused(model: Path, content: bytes, said: str):
@@ -130,6 +136,9 @@ def test_a_model_from_before_there_were_poolings_is_the_same_model(model: Path):
     [
         ("backbone", 3),
         ("alpha", "wide"),
+        ("alpha", True),
+        ("alpha", float("nan")),
+        ("alpha", -0.25),
         ("size", 0),
         ("size", 96.0),
         ("size", True),
@@ -148,12 +157,20 @@ def test_a_wrong_architecture_is_refused(model: Path, key: str, value: object):
 
 
 @pytest.mark.parametrize("name", [LITERT, WEIGHTS])
-@pytest.mark.parametrize("value", ["abc", None, 5])
+@pytest.mark.parametrize("value", ["abc", None, 5, "g" * 64, "A" * 64, "٣" * 64])
 def test_a_wrong_checksum_is_refused(model: Path, name: str, value: object):
     document = json.loads((model / MODEL_JSON).read_text())
     document["sha256"][name] = value
     (model / MODEL_JSON).write_text(json.dumps(document))
     assert name in refusal(lambda: read_model_info(model), model / MODEL_JSON)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "other.bin"])
+def test_a_checksum_of_any_other_file_is_refused(model: Path, name: str):
+    document = json.loads((model / MODEL_JSON).read_text())
+    document["sha256"][name] = "0" * 64
+    (model / MODEL_JSON).write_text(json.dumps(document))
+    assert "files of sha256" in refusal(lambda: read_model_info(model), model / MODEL_JSON)
 
 
 @pytest.mark.parametrize("name", ["gone", "."])
@@ -175,6 +192,26 @@ def test_an_unchanged_file_is_read(model: Path):
 def test_a_changed_file_is_refused(model: Path, content: bytes):
     (model / LITERT).write_bytes(content)
     assert "damaged" in refusal(lambda: read_checked(model, LITERT, INFO), model / LITERT)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("name", [MODEL_JSON, LITERT])
+def test_a_pipe_or_a_device_is_refused_instead_of_read(model: Path, name: str):
+    for make in (os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")):
+        if (path := model / name).is_dir():
+            path.rmdir()
+        else:
+            path.unlink()
+        make(path)
+        read = partial(read_checked, model, name, INFO)
+        said = refusal(partial(read_model_info, model) if name == MODEL_JSON else read, path)
+        assert "expected a file" in said
+
+
+def test_a_file_too_large_to_be_held_is_refused_instead_of_read(model: Path):
+    with (model / LITERT).open("wb") as file:
+        file.truncate(1 << 40)  # it has no content and takes no room
+    assert "at most" in refusal(lambda: read_checked(model, LITERT, INFO), model / LITERT)
 
 
 def test_a_missing_file_is_named(model: Path):

@@ -1,5 +1,6 @@
 """Tests of the decoded photos on disk: right at first, and again when something changed."""
 
+import json
 import os
 from pathlib import Path
 
@@ -114,13 +115,45 @@ def test_another_size_is_decoded_anew(catalogue: Catalogue, tmp_path: Path):
     assert_right(cache, catalogue, size=8)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "[" * 100_000])
 def test_a_damaged_table_of_contents_is_made_anew(
     catalogue: Catalogue, tmp_path: Path, content: str
 ):
     opened(catalogue, tmp_path / "cache")
     (table,) = (tmp_path / "cache").glob("*.json")
     table.write_text(content)
+    cache, decoded = opened(catalogue, tmp_path / "cache")
+    assert decoded == 6
+    assert_right(cache, catalogue)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"unreadable": [[0, "a.jpg"]]},
+        {"unreadable": [[0.5, "a.jpg", "why"]]},
+        {"unreadable": [[99, "a.jpg", "why"]]},
+        {"unreadable": [[0, "a.jpg", "why"], [0, "a.jpg", "why"]]},
+        {"unreadable": ["abc"]},
+        {"masked": [99]},
+        {"masked": [-1]},
+        {"masked": ["0"]},
+    ],
+)
+def test_a_table_of_contents_of_other_photos_is_made_anew(
+    catalogue: Catalogue, tmp_path: Path, part: dict[str, list[object]]
+):
+    opened(catalogue, tmp_path / "cache")
+    (table,) = (tmp_path / "cache").glob("*.json")
+    contents = json.loads(table.read_text()) | part
+    table.write_text(json.dumps(contents))
+    # As long as they would be.
+    sizes = {
+        "photos.u8": 3 * (6 - len(contents["unreadable"])),
+        "masks.u8": len(contents["masked"]),
+    }
+    for name, planes in sizes.items():
+        (tmp_path / "cache" / name).write_bytes(bytes(planes * SIZE * SIZE))
     cache, decoded = opened(catalogue, tmp_path / "cache")
     assert decoded == 6
     assert_right(cache, catalogue)

@@ -63,7 +63,10 @@ def _answers(folder: Path, photos: list[Path]) -> dict[str, object]:
         store = matcher.store
         vectors = np.stack([matcher.embedder.embed_one(photo) for photo in photos])
         ids = list(store.ids())
-        rows, references = store.statistics(ids), store.references(ids)
+        rows, catalogue = store.statistics(ids), f"{store.info.catalogue}/"
+        references = {
+            item: str(path).removeprefix(catalogue) for item, path in store.references(ids).items()
+        }
         matches = matcher.match_vectors(vectors, ids, names=[photo.name for photo in photos])
         return {
             "calibrated": read_calibration(store) is not None,

@@ -43,7 +43,7 @@ def test_the_index_says_what_it_said(golden, expected):
         for item, (vector, photos, dispersion, reference) in expected["items"].items():
             np.testing.assert_array_equal(rows[item].vector(), np.float32(vector))
             assert (rows[item].photos, rows[item].dispersion) == (photos, dispersion)
-            assert references[item] == reference
+            assert references[item] == Path(store.info.catalogue) / reference
         assert [error.reason for error in store.unreadable()] == expected["unreadable"]
     assert verify_index(golden / "items.index").problems == ()
 
