@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,8 @@ def objects_in(paths: Sequence[Path], views: int | None) -> list[Path | Views]:
     objects: list[Path | Views] = []
     for path in paths:
         if path.is_dir():
-            objects += _in_folder(path)
+            with _folder_errors():
+                objects += _in_folder(path)
         elif path.suffix.lower() == ".csv":
             objects += _in_csv(path)
         else:
@@ -59,13 +61,24 @@ def photos_of_item(paths: Sequence[Path]) -> list[str]:
 
     photos: list[str] = []
     for path in paths:
-        found = sorted(photos_below(str(path))) if path.is_dir() else [str(path)]
+        with _folder_errors():
+            found = sorted(photos_below(str(path))) if path.is_dir() else [str(path)]
         if not found:
             raise click.ClickException(f"{path}: expected photos, found none")
         photos += found
     if not photos:
         raise click.ClickException("expected photos or folders of photos of the item, found none")
     return photos
+
+
+@contextmanager
+def _folder_errors() -> Iterator[None]:
+    """A folder that may not be listed: its photos would be left out without a word."""
+    try:
+        yield
+    except OSError as error:
+        why = f"cannot be read: {error.strerror}"
+        raise click.ClickException(f"{error.filename}: {why}") from error
 
 
 def _in_folder(folder: Path) -> list[Path | Views]:
