@@ -19,7 +19,7 @@ _SECONDS_BETWEEN_LOOKS = 0.005
 _DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _DAMAGE |= {sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_SCHEMA}
 _DAMAGE |= {sqlite3.SQLITE_TOOBIG}
-_LONGEST_CAUSE = 200  # characters: SQLite may quote a text that is damaged
+_LONGEST_CAUSE = 200  # characters
 _MOST_BYTES = 2**28  # of a value: a damaged length would ask for more
 
 
@@ -186,6 +186,11 @@ def is_damage(error: IndexFileError | sqlite3.Error) -> bool:
     return not isinstance(cause, OSError) and code & 0xFF in _DAMAGE
 
 
+def cause_of(error: BaseException) -> str:
+    """What an error says, in one line: SQLite may quote a text that is damaged."""
+    return " ".join(str(error).split())[:_LONGEST_CAUSE]
+
+
 @contextmanager
 def sqlite_errors(path: Path) -> Iterator[None]:
     """Turns SQLite's errors into `IndexFileError` and `IndexBusyError`."""
@@ -193,7 +198,7 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # damage to a name in a message
         if isinstance(error, UnicodeDecodeError) or is_damage(error):
-            what = " ".join(str(error).split())[:_LONGEST_CAUSE]
+            what = cause_of(error)
             raise IndexFileError(f"{path}: not an index, or damaged ({what}): {MEND}") from error
         if is_busy(error):
             raise IndexBusyError(

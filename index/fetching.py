@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from embedder.errors import IndexFileError
-from index.database import connect, is_damage, sqlite_errors
+from index.database import cause_of, connect, is_damage, sqlite_errors
 from index.rows import Origin, Row, are_centroids
 from index.schema import MEND
 
@@ -102,7 +102,7 @@ def _fetch(
         return connection.execute(query, (json.dumps(ids),)).fetchall()
     except sqlite3.DatabaseError as error:
         if is_damage(error) and len(ids) == 1:
-            raise _damaged(path, ids[0], error) from error
+            raise _damaged(path, ids[0], cause_of(error)) from error
         if is_damage(error):
             # One by one, to name the item. SQLite sees damage to a page when it reads it first.
             with sqlite_errors(path), closing(connect(path, "ro")) as again:
@@ -112,5 +112,5 @@ def _fetch(
             raise
 
 
-def _damaged(path: Path, item_id: object, why: object = "checksum") -> IndexFileError:
+def _damaged(path: Path, item_id: object, why: str = "checksum") -> IndexFileError:
     return IndexFileError(f"{path}: the row of item '{item_id}' is damaged ({why}): {MEND}")

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.errors import IndexBusyError, IndexFileError
-from index.database import connect, is_damage, journal_of, sqlite_errors
+from index.database import cause_of, connect, is_damage, journal_of, sqlite_errors
 
 _FORMAT = "1"
 
@@ -210,7 +210,8 @@ def _errors(path: Path) -> Iterator[None]:
             yield
     except IndexFileError as error:
         if is_damage(error):
-            raise DamagedKeptError(f"{path}: damaged ({error.__cause__})") from error.__cause__
+            cause = error.__cause__ or error
+            raise DamagedKeptError(f"{path}: damaged ({cause_of(cause)})") from cause
         raise
 
 

@@ -156,15 +156,8 @@ class Store:
             ]
         return [item_id for (item_id,) in rows if isinstance(item_id, str)]
 
-    def items(self) -> Iterator[tuple[object, Item | None]]:
-        """All ids, and their rows, None of one that is damaged; damaged ids can be of any type."""
-        query = f"SELECT {COLUMNS} FROM items"
-        with sqlite_errors(self.path):
-            for columns in self._connection.execute(query):
-                yield columns[0], whole_item(columns, self.info.dim)
-
     def damaged(self) -> list[str]:
-        """The ids of items whose rows are not what was written; `items` looks closer, for longer.
+        """The ids of items whose rows are not what was written.
 
         Raises:
             IndexFileError: more than rows is damaged.
