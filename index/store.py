@@ -28,7 +28,6 @@ from index.rows import (
     columns_of,
     is_whole,
     text_checksum,
-    whole_item,
 )
 from index.schema import MEND, IndexInfo, create_tables, read_info, seal, write_info
 

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 import time
 import traceback
@@ -27,12 +28,13 @@ def die() -> None:
 
 
 def kill_before_change(number: int, root: str, listing: int) -> None:
-    """Kill this process right before its n-th change of files below a folder, or its n-th fsync.
+    """Kill this process right before its n-th change of files below a folder.
 
-    Lists the changes in an open file. It works in that folder: relative paths are of files there,
-    and so are SQLite's, which begin with `file:`.
+    An fsync counts too, and where a transaction of SQLite begins and ends. Lists the changes in an
+    open file. It works in that folder: relative paths are of files there, and so are SQLite's,
+    which begin with `file:`.
     """
-    done, synchronise = 0, os.fsync
+    done, synchronise, connect = 0, os.fsync, sqlite3.connect
 
     def count(change: str) -> None:
         nonlocal done
@@ -40,6 +42,10 @@ def kill_before_change(number: int, root: str, listing: int) -> None:
         os.write(listing, f"{change}\n".encode())
         if done == number:
             die()
+
+    def count_commits(statement: str) -> None:
+        if statement.startswith(("BEGIN", "COMMIT")):
+            count(statement)
 
     def watch(event: str, arguments: tuple[object, ...]) -> None:
         path = str(arguments[0]) if event in CHANGES else os.devnull
@@ -53,7 +59,12 @@ def kill_before_change(number: int, root: str, listing: int) -> None:
         count("fsync")
         synchronise(file)
 
-    os.fsync = counted
+    def connected(*arguments: object, **options: object) -> sqlite3.Connection:
+        connection = connect(*arguments, **options)
+        connection.set_trace_callback(count_commits)
+        return connection
+
+    os.fsync, sqlite3.connect = counted, connected
     sys.addaudithook(watch)
 
 

@@ -112,7 +112,7 @@ def killed(fork, commands, states, look, after, tmp_path):
             shutil.copytree(states / name.partition(":")[0], folder) / "items.index"
             for folder in folders
         )
-        ended = fork(index.parent, *commands[name], between_commits=0, **kill)
+        ended = fork(index.parent, *commands[name], **kill)
         assert ended.killed or ended.code == 0, ended.said
         found = look(index)
         assert found == after(name) or (found == look(before) and not ended.said)
@@ -138,7 +138,7 @@ NAMES += ("damaged: build", "whole: add", "smaller: replace", "whole: remove", "
 @pytest.mark.parametrize("name", NAMES)
 def test_a_kill_before_any_change_of_files_leaves_the_state_before_or_after(killed, name):
     changes = sum(1 for _ in takewhile(lambda n: killed(name, change=n), count(1)))
-    assert changes > (9 if name.endswith("build") else 2)
+    assert changes > (15 if name.endswith("build") else 4)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -146,7 +146,7 @@ def test_a_kill_within_any_write_leaves_the_state_before_or_after(killed, states
     """Killed by the system when a file grows: in the middle of a commit, of a copy."""
     largest = max(path.stat().st_size for path in (states / "whole").iterdir())
     sizes = range(0, largest + 1, largest // rounds(8, 64))
-    assert sum(killed(name, size=size) for size in sizes) > 1
+    assert sum(killed(name, size=size, between_commits=0) for size in sizes) > 1
 
 
 def test_a_kill_within_the_copy_of_an_index_leaves_the_index(killed):
