@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from embedder.errors import IndexFileError
 from index.database import cause_of, connect, is_damage, sqlite_errors
@@ -35,8 +36,11 @@ _AGAIN = _THERE.replace("sqlite_autoindex_items_1", "items_again")
 
 def fetch_rows(
     path: Path, connection: sqlite3.Connection, ids: Sequence[str], dim: int
-) -> dict[str, Row]:
-    """The rows of some items by id, of those that the index has.
+) -> tuple[dict[str, Row], npt.NDArray[np.float32]]:
+    """The rows of some items by id, of those that the index has, and their centroids.
+
+    Returns:
+        The rows, and float32 (rows, dim), in the same order.
 
     Raises:
         IndexFileError: a row is damaged, or the way to it; names the item.
@@ -47,13 +51,14 @@ def fetch_rows(
         if not row.is_whole(dim):
             raise _damaged(path, row.item_id)
         found[row.item_id] = row
-    if found:
-        vectors = np.frombuffer(b"".join(row.centroid for row in found.values()), dtype="<f4")
-        usable = are_centroids(vectors.reshape(-1, dim))
-        if not usable.all():
-            raise _damaged(path, list(found)[int(usable.argmin())])
-    _refuse_hidden(path, connection, [item_id for item_id in ids if item_id not in found])
-    return found
+    content = b"".join([row.centroid for row in found.values()])
+    vectors = np.frombuffer(content, dtype="<f4").reshape(-1, dim)
+    usable = are_centroids(vectors)
+    if not usable.all():
+        raise _damaged(path, list(found)[int(usable.argmin())])
+    if len(found) < len(ids):
+        _refuse_hidden(path, connection, [item_id for item_id in ids if item_id not in found])
+    return found, vectors
 
 
 def fetch_origins(

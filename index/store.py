@@ -208,11 +208,12 @@ class Store:
             IndexFileError: a row is damaged; names the item.
         """
         wanted = list(ids)
-        rows = self.statistics(wanted)
-        unknown = [item_id for item_id in wanted if item_id not in rows]
-        vectors = [rows[item_id].centroid for item_id in wanted if item_id in rows]
-        found = np.frombuffer(b"".join(vectors), dtype="<f4").reshape(-1, self.info.dim)
-        return found, unknown
+        rows, vectors = fetch_rows(self.path, self._connection, wanted, self.info.dim)
+        if len(rows) == len(wanted):
+            return vectors, []
+        places = {item_id: at for at, item_id in enumerate(rows)}
+        known = [places[item_id] for item_id in wanted if item_id in places]
+        return vectors[known], [item_id for item_id in wanted if item_id not in places]
 
     def statistics(self, ids: Iterable[str]) -> dict[str, Row]:
         """The rows of some items by id, of those that the index has.
@@ -220,7 +221,7 @@ class Store:
         Raises:
             IndexFileError: a row is damaged; names the item.
         """
-        return fetch_rows(self.path, self._connection, list(ids), self.info.dim)
+        return fetch_rows(self.path, self._connection, list(ids), self.info.dim)[0]
 
     def references(self, ids: Iterable[str]) -> dict[str, Path]:
         """Of some items, where a photo of each was when it was taken in, to show.
