@@ -76,5 +76,7 @@ def build_index(
             f"{len(report.lost)} item(s) of the old index could not be taken over, and the "
             f"catalogue does not have them: {listed(report.lost)}: add them with 'embed add'"
         )
+    if report.uncalibrated:
+        say("Confidences are fitted anew: if they were by 'embed calibrate', run that again")
     photos = f"{report.photos:,} photos ({report.embedded:,} embedded now)"
     say(f"{index}: {report.items:,} items, {photos}")

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def verify(index: Path, model: Path) -> None:
     """Look at all of an index, what is kept beside it, and its model; say what is damaged.
 
-    Exit with 1 if anything is. Every row and every file has a checksum. The model runs once, in
-    another process, after its checksums were found to be right: do this first with a model from
-    elsewhere. Nothing is changed.
+    Exit with 1 if anything is, also where that costs the next build some time and nothing else.
+    Every row and every file has a checksum. The model runs once, in another process, after its
+    checksums were found to be right: do this first with a model from elsewhere. Nothing is changed.
 
     \b
     Examples:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,8 @@ def _put_in_place(new: Path, folder: Path) -> None:
     except BaseException:
         put_back(folder)
         raise
-    shutil.rmtree(former_folder(folder), ignore_errors=True)
+    with suppress(OSError):
+        _delete(former_folder(folder))
 
 
 def put_back(folder: Path) -> None:
@@ -131,7 +133,9 @@ def put_back(folder: Path) -> None:
 
 
 def _delete(folder: Path) -> None:
-    if folder.exists():
+    if folder.is_symlink():  # what it leads to is not ours
+        folder.unlink()
+    elif folder.exists():
         shutil.rmtree(folder)
 
 

@@ -32,8 +32,9 @@ _BEGINNINGS = {
     b"MM\0+": "TIFF",
 }
 _HEIF_BRANDS = {*(b"heic", b"heix", b"heim", b"heis"), *(b"hevc", b"hevx", b"hevm", b"hevs")}
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # within a scan, what else 0xff may begin
-_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+# What has a length and a content: decoders pass over anything else, and over what is in a scan.
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+_START, _END, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
 
 
 def open_image(content: bytes) -> Image.Image:
@@ -118,20 +119,10 @@ def _refuse_scans(content: bytes, image: Image.Image) -> None:
 def _scans(content: bytes) -> int:
     """How many scans a JPEG has, without what follows its end."""
     scans, at = 0, 2
-    while at + 4 <= len(content):
-        if content[at] != 0xFF:
+    while found := _MARKER.search(content, at):
+        marker = content[found.start() + 1]
+        if marker in (_START, _END):  # decoders go no further
             break
-        marker = content[at + 1]
-        if marker == _END_OF_IMAGE:
-            break
-        if marker == 0xFF:  # filling
-            at += 1
-            continue
-        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-        if marker == _START_OF_SCAN:
-            scans += 1
-            found = _MARKER.search(content, at)
-            if found is None:
-                break
-            at = found.start()
+        at = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
+        scans += marker == _START_OF_SCAN
     return scans

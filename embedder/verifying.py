@@ -7,7 +7,7 @@ from pathlib import Path
 
 from embedder.errors import ModelError
 from embedder.inference import Embedder
-from embedder.model_files import read_checked, read_model_info
+from embedder.model_files import current_folder, read_checked, read_model_info
 from embedder.probing import probe
 
 
@@ -17,7 +17,7 @@ def model_problems(folder: str | os.PathLike[str]) -> list[str]:
     Every file is checked against model.json. Only then does the model run, in another process, on
     one photo.
     """
-    path = Path(folder)
+    path = current_folder(Path(folder))
     try:
         info = read_model_info(path)
     except ModelError as error:

@@ -56,6 +56,8 @@ class BuildReport:
         removed: items that an earlier index had and the catalogue has not.
         lost: items of an earlier index that could not be taken over, being damaged or of another
             model, and that the catalogue does not have.
+        uncalibrated: whether an earlier index was calibrated to photos that somebody gave, as far
+            as can be told, and this one is not.
     """
 
     items: int
@@ -65,6 +67,7 @@ class BuildReport:
     empty: tuple[str, ...]
     removed: tuple[str, ...]
     lost: tuple[str, ...]
+    uncalibrated: bool = False
 
 
 def build_index(
@@ -141,29 +144,29 @@ def _build(
         sample = frozenset[str]()
         if embedder.info.whitened_temperature is not None:
             sample = whitening.sample(catalogue.items)
-        gone, changed = remove_changed(start, signatures, sample)
+        gone, changed = remove_changed(store, signatures, sample)
         photos = _Progress(sum(len(catalogue.items[item]) for item in changed), on_progress, kept)
         found = embed_photos(catalogue, changed, kept, embedder, jobs)
         for item, given in groupby(map(photos.count, found), attrgetter("item_id")):
             _put_item(store, item, given, item in sample)
         kept.remove_others(catalogue.items)
         kept.commit()
-        lost = {*start.lost, *start.damaged} - signatures.keys()
-        report = _report(store, catalogue, photos.embedded, set(gone) - lost, lost)
+        lost = start.lost - signatures.keys()
+        report = _report(store, catalogue, photos.embedded, gone, lost)
         _refuse_empty(report.empty, skip_empty)
         if not report.items:
             raise CatalogueError(f"{catalogue.source}: no item has a readable photo")
-        _finish(store, start.whitened, embedder, len(gone) + len(changed))
+        calibrated = _finish(store, start.whitened, embedder, len(gone) + len(changed))
     with unfinished.open("r+b") as file:
         os.fsync(file.fileno())
     # Of an index that could not be opened: it would be played back into the new one.
     journal_of(path).unlink(missing_ok=True)
     unfinished.replace(path)
-    return report
+    return replace(report, uncalibrated=start.calibrated and not calibrated)
 
 
 def _report(
-    store: Store, catalogue: Catalogue, embedded: int, removed: set[str], lost: set[str]
+    store: Store, catalogue: Catalogue, embedded: int, removed: list[str], lost: set[str]
 ) -> BuildReport:
     empty = tuple(sorted(catalogue.items.keys() - store.signatures().keys()))
     photos, unreadable = store.photo_count(), store.unreadable()
@@ -236,8 +239,12 @@ def _put_item(store: Store, item: str, photos: Iterable[Embedded], sampled: bool
     store.put_unreadable(item, unreadable)
 
 
-def _finish(store: Store, whitened: bool | None, embedder: Embedder, changed: int) -> None:
-    """Fits the score space and the calibration, and says that the index is whole."""
+def _finish(store: Store, whitened: bool | None, embedder: Embedder, changed: int) -> bool:
+    """Fits the score space and the calibration, and says that the index is whole.
+
+    Returns:
+        whether the calibration is to photos that somebody gave.
+    """
     temperature = embedder.info.whitened_temperature
     space = whitening.fit(store)
     if space is None or temperature is None:
@@ -251,3 +258,4 @@ def _finish(store: Store, whitened: bool | None, embedder: Embedder, changed: in
         calibration = calibrate(store, held_out, others, given=False)
     write_calibration(store, calibration, others)
     store.write_info(replace(store.info, created=datetime.now(UTC).isoformat("T", "seconds")))
+    return calibration is not None and calibration.given

@@ -10,10 +10,17 @@ from typing import NamedTuple
 from embedder.catalogue import Catalogue
 from embedder.errors import IndexFileError
 from index import whitening
-from index.database import is_damage, journal_of, sqlite_errors, undo_half_done
+from index.calibration import read_calibration
+from index.database import (
+    is_damage,
+    is_damaged_index,
+    journal_of,
+    sqlite_errors,
+    undo_half_done,
+)
 from index.embedding import State, settled_states
 from index.salvaging import salvage
-from index.schema import IndexInfo
+from index.schema import MEND, IndexInfo, OtherFileError
 from index.store import Store
 
 ADDED_BY_HAND = b""  # the signature of an item that no catalogue speaks for
@@ -38,15 +45,15 @@ class Start(NamedTuple):
     Attributes:
         store: to write into: a copy of the old index, or a new one.
         whitened: whether the old index had a score space; None if none of it is of use.
+        calibrated: whether somebody gave photos to calibrate the old index, as far as can be told.
         lost: items of the old index that the store does not have: those that were added by hand if
             it was of another model, those that cannot be read if it was damaged.
-        damaged: items whose rows are damaged.
     """
 
     store: Store
     whitened: bool | None
+    calibrated: bool
     lost: set[str]
-    damaged: list[str]
 
 
 def copy_or_new(path: Path, unfinished: Path, info: IndexInfo, repair: bool) -> Start:
@@ -60,22 +67,28 @@ def copy_or_new(path: Path, unfinished: Path, info: IndexInfo, repair: bool) -> 
 
     Raises:
         IndexBusyError: another program holds the index.
-        IndexFileError: a file cannot be written.
+        IndexFileError: a file cannot be written, or the one that is there was never an index.
     """
     # A journal would be played back into whatever has the name it was made for.
     for file in (unfinished, journal_of(unfinished)):
         file.unlink(missing_ok=True)
     if not path.exists():
-        return Start(Store.create(unfinished, info), None, set(), [])
+        return Start(Store.create(unfinished, info), None, False, set())
     try:
         if not repair:
             return _copy(path, unfinished, info)
     except IndexFileError as error:
-        if not is_damage(error):
+        if not (is_damage(error) or isinstance(error, OtherFileError)):
             raise
         unfinished.unlink(missing_ok=True)
     store, known, whitened = salvage(path, unfinished, info)
-    return Start(store, whitened, known - set(store.ids()), [])
+    if not known and whitened is None and not is_damaged_index(path):
+        store.close()
+        raise IndexFileError(
+            f"{path}: expected an index file, found nothing of one in it: "
+            "delete it, or name another file with --index"
+        )
+    return Start(store, whitened, _calibrated(store, True), known - set(store.ids()))
 
 
 def _copy(path: Path, unfinished: Path, info: IndexInfo) -> Start:
@@ -84,44 +97,53 @@ def _copy(path: Path, unfinished: Path, info: IndexInfo) -> Start:
     shutil.copyfile(path, unfinished)
     store = Store.open(unfinished, writable=True)
     try:
+        calibrated = _calibrated(store, False)
         if store.info.fingerprint == info.fingerprint:
-            whitened, damaged = store.info.whitened, store.damaged()
+            if damaged := store.damaged():
+                raise IndexFileError(f"{path}: the row of item '{damaged[0]}' is damaged: {MEND}")
+            whitened = store.info.whitened
             store.write_info(info)
-            return Start(store, whitened, set(), damaged)
+            return Start(store, whitened, calibrated, set())
         lost = {item for item, sign in store.signatures().items() if sign == ADDED_BY_HAND}
     except BaseException:
         store.close()
         raise
     store.close()
     unfinished.unlink()
-    return Start(Store.create(unfinished, info), None, lost, [])
+    return Start(Store.create(unfinished, info), None, calibrated, lost)
+
+
+def _calibrated(store: Store, without: bool) -> bool:
+    """Whether somebody gave photos to calibrate an index; `without` if it has no calibration."""
+    try:
+        found = read_calibration(store)
+    except IndexFileError:  # it may have been
+        return True
+    return without if found is None else found.given
 
 
 def remove_changed(
-    start: Start, signatures: dict[str, bytes], sample: frozenset[str]
+    store: Store, signatures: dict[str, bytes], sample: frozenset[str]
 ) -> tuple[list[str], list[str]]:
     """Take out of a store what is gone from a catalogue, and what has changed in it.
 
     Args:
-        start: the store to take it out of, and what is damaged in it.
+        store: to take it out of.
         signatures: of the items of the catalogue.
         sample: the items whose spread is needed.
 
     Returns:
         The ids of the items that are gone, and of those to put in anew.
     """
-    store, damaged = start.store, set(start.damaged)
     before = store.signatures()
     spreads = {item for item, _ in whitening.whole_spreads(store)}
     changed = [
         item
         for item, sign in signatures.items()
-        if before.get(item) != sign or item in damaged or (item in sample and item not in spreads)
+        if before.get(item) != sign or (item in sample and item not in spreads)
     ]
     gone = [
-        item
-        for item, sign in before.items()
-        if item not in signatures and (sign != ADDED_BY_HAND or item in damaged)
+        item for item, sign in before.items() if item not in signatures and sign != ADDED_BY_HAND
     ]
     store.remove_spreads(spreads - sample)
     store.remove([*gone, *changed])

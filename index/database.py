@@ -12,7 +12,7 @@ from typing import Any
 from embedder.advice import is_busy, sqlite_with_advice, with_advice
 from embedder.errors import IndexBusyError, IndexFileError, ModelError
 from embedder.locking import only_process
-from index.schema import APPLICATION_ID, FORMAT_VERSION, MEND, IndexInfo, is_newer
+from index.schema import APPLICATION_ID, FORMAT_VERSION, MEND, IndexInfo, OtherFileError, is_newer
 
 _WAIT_SECONDS = 10.0  # for another process to finish what it writes
 _SECONDS_BETWEEN_LOOKS = 0.005
@@ -108,13 +108,14 @@ def refuse_other_model(path: Path, info: IndexInfo, fingerprint: str) -> None:
 
 
 def refuse_folder(path: Path) -> None:
-    """An index cannot be where a folder is.
+    """An index cannot be where a folder is, or a pipe.
 
     Raises:
         IndexFileError: it is one.
     """
-    if path.is_dir() or not path.name:
-        raise IndexFileError(f"{path}: expected the name of an index file, found a folder")
+    if not path.name or (path.exists() and not path.is_file()):
+        found = "a folder" if path.is_dir() else "a special file"
+        raise IndexFileError(f"{path}: expected the name of an index file, found {found}")
 
 
 @contextmanager
@@ -180,10 +181,12 @@ def _version(header: bytes) -> int:
 
 def is_damage(error: IndexFileError | sqlite3.Error) -> bool:
     """Whether damage is the cause: not the disk, a permission or another process."""
+    if isinstance(error, OtherFileError | sqlite3.ProgrammingError):
+        return False
     cause = error.__cause__ if isinstance(error, IndexFileError) else error
     # Our own errors, and Python's for text that is not UTF-8, have no code.
     code = getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-    return not isinstance(cause, OSError) and code & 0xFF in _DAMAGE
+    return not isinstance(cause, OSError | sqlite3.ProgrammingError) and code & 0xFF in _DAMAGE
 
 
 def cause_of(error: BaseException) -> str:

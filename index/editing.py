@@ -67,7 +67,7 @@ def add_item(
     with Store.open(path) as store:
         _refuse_item(store, embedder, item_id, replace)
     # Before the index is locked: others need not wait for photos to be embedded.
-    names = (photo_name(photo, at) for at, photo in enumerate(photos))
+    names = (_place(photo, at) for at, photo in enumerate(photos))
     named = zip(names, embedder.embed(photos, jobs), strict=True)
     item, _, unreadable = gather(item_id, named, embedder.info.architecture.dim)
     if item is None:
@@ -80,6 +80,13 @@ def add_item(
         store.put_unreadable(item_id, unreadable)
         store.commit()
     return AddReport(item.photos, tuple(unreadable), replaced)
+
+
+def _place(photo: Photo, position: int) -> str:
+    """Where a photo is, wherever it is looked for later; a name for one that is in no file."""
+    if isinstance(photo, str | os.PathLike):
+        photo = Path(photo).absolute()
+    return photo_name(photo, position)
 
 
 def _refuse_item(store: Store, embedder: Embedder, item_id: str, replace: bool) -> bool:

@@ -182,7 +182,7 @@ def kept_problems(path: Path) -> Iterator[str]:
     Raises:
         IndexBusyError: another program holds it.
     """
-    if not path.exists():
+    if not path.is_file():
         return
     advice = "the next build embeds those photos again"
     try:

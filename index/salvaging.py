@@ -21,6 +21,7 @@ from index.rows import COLUMNS, are_whole, whole_item
 from index.schema import IndexInfo, check_tables, first_page
 from index.store import Store
 
+_PAGE, _FIRST_PAGES = 4096, 9  # bytes, and how many pages an empty index has
 _INDEXES = ("items_again", "sqlite_autoindex_items_1")  # of ids
 _ROWS = f"SELECT number, {COLUMNS} FROM items"
 
@@ -75,9 +76,11 @@ def _undo_half_done(path: Path) -> None:
 
 def _taken_over(copy: Path, store: Store, with_first_page: bool) -> Salvaged | None:
     """None if nothing is found in the copy."""
-    size = copy.stat().st_size
     with copy.open("r+b") as file:
-        kept = file.read(4096)
+        kept = file.read(_PAGE)
+        # Without the first page of any table, SQLite would read none.
+        size = max(-(-copy.stat().st_size // _PAGE), _FIRST_PAGES) * _PAGE
+        file.truncate(size)
         if with_first_page:
             file.seek(0)
             file.write(_first_page(size))

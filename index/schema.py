@@ -42,6 +42,10 @@ SELECT key, CASE typeof(value) WHEN 'text' THEN value END FROM meta ORDER BY key
 """
 
 
+class OtherFileError(IndexFileError):
+    """The file is another database, or an index of another version: whole, but not for us."""
+
+
 @dataclass(frozen=True)
 class IndexInfo:
     """What an index says about itself.
@@ -117,7 +121,8 @@ def check_tables(path: Path, connection: sqlite3.Connection) -> None:
     """Refuse what is not an index of this version, with these tables and nothing else.
 
     Raises:
-        IndexFileError: it is another database, damaged, or of a newer or an older version.
+        OtherFileError: it is another database, or of a newer or an older version.
+        IndexFileError: it is damaged.
     """
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -126,15 +131,15 @@ def check_tables(path: Path, connection: sqlite3.Connection) -> None:
     if ours and (application, version) == (APPLICATION_ID, FORMAT_VERSION):
         return
     if application == APPLICATION_ID and is_newer(version):
-        raise IndexFileError(
+        raise OtherFileError(
             f"{path}: expected format version {FORMAT_VERSION}, found {version}: written by a "
             "newer version of embed (upgrade it), or damaged"
         )
     if ours or (application, version) == (APPLICATION_ID, FORMAT_VERSION):
         raise IndexFileError(f"{path}: its first page is damaged: {MEND}")
     if application != APPLICATION_ID:
-        raise IndexFileError(f"{path}: expected an index file, found another SQLite database")
-    raise IndexFileError(
+        raise OtherFileError(f"{path}: expected an index file, found another SQLite database")
+    raise OtherFileError(
         f"{path}: expected format version {FORMAT_VERSION}, found {version}: written by an older "
         "version of embed: build the index again"
     )

@@ -35,6 +35,7 @@ Vectors = npt.NDArray[np.float32]
 
 # The upper pages of an index of ten million items are 20 MB; those of a small one are all it takes.
 _CACHE_KB = 32_000
+_IDS_AT_ONCE = 1000
 
 
 class Store:
@@ -138,11 +139,18 @@ class Store:
         Raises:
             IndexFileError: one is damaged.
         """
-        with sqlite_errors(self.path):
-            for (item_id,) in self._connection.execute("SELECT id FROM items ORDER BY id"):
-                if not isinstance(item_id, str):
+        query = f"SELECT id FROM items WHERE id > ? ORDER BY id LIMIT {_IDS_AT_ONCE}"
+        last = ""
+        while True:  # not in one go, which would keep writers waiting
+            with sqlite_errors(self.path):
+                rows = self._connection.execute(query, (last,)).fetchall()
+            for (item_id,) in rows:
+                if not isinstance(item_id, str) or item_id <= last:
                     raise IndexFileError(f"{self.path}: its list of ids is damaged: {MEND}")
                 yield item_id
+                last = item_id
+            if len(rows) < _IDS_AT_ONCE:
+                return
 
     def neighbours(self, item_id: str, count: int) -> list[str]:
         """Ids next to a text in sorted order, at most `count` on each side."""

@@ -9,8 +9,9 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from embedder.errors import IndexBusyError, IndexFileError
+from embedder.errors import IndexFileError
 from index.calibration import read_background, read_calibration
+from index.database import is_damage
 from index.kept_photos import kept_beside, kept_problems
 from index.schema import MEND, IndexInfo
 from index.store import Store
@@ -49,8 +50,8 @@ def verify_index(
         on_progress: called with (items done, items in all).
 
     Raises:
-        IndexBusyError: another program holds it.
-        IndexFileError: there is none.
+        IndexFileError: there is none, it is another database or of another version, cannot be
+            read, or another program holds it.
     """
     path = Path(path)
     kept = tuple(kept_problems(kept_beside(path)))
@@ -60,9 +61,9 @@ def verify_index(
         with Store.open(path) as store:
             problems = list(dict.fromkeys(_problems(store, on_progress)))
             return Verified(store.info, len(store), tuple(problems), kept)
-    except IndexBusyError:
-        raise
     except IndexFileError as error:
+        if not is_damage(error):
+            raise
         return Verified(None, 0, (str(error),), kept)
 
 
@@ -110,7 +111,7 @@ def _refuse_damaged_spreads(store: Store) -> None:
 def _raised(read: Callable[[], object]) -> Iterator[str]:
     try:
         read()
-    except IndexBusyError:
-        raise
     except IndexFileError as error:
+        if not is_damage(error):
+            raise
         yield str(error)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import sqlite3
 
@@ -116,3 +117,57 @@ def test_nothing_there_says_what_is_expected(embed, tmp_path):
     assert done.stderr.count("\n") == 1
     assert "items.index: expected an index file, found none" in done.stderr
     assert embed("verify", "--help").stdout.count("embed verify") >= 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [("text", "not an index, or damaged"), ("database", "another SQLite database")],
+)
+def test_a_file_that_never_was_an_index_is_not_written_over(embed, place, kind, found):
+    path = place / "notes"
+    if kind == "text":
+        path.write_text("what I must not forget\n" * 1000)
+    else:
+        database = sqlite3.connect(path)
+        database.execute("CREATE TABLE items (id TEXT)")
+        database.commit()
+        database.close()
+    before = path.read_bytes()
+    assert found in (done := embed("verify", "--index", "notes")).stdout + done.stderr
+    for options in ((), ("--repair",)):
+        done = embed("build-index", "catalogue", "--index", "notes", *options)
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1
+        assert path.read_bytes() == before
+    assert "nothing of one in it: delete it" in done.stderr
+
+
+def test_an_index_of_a_later_version_is_not_said_to_be_damaged(embed, place):
+    content = bytearray((place / "items.index").read_bytes())
+    content[60:64] = (9).to_bytes(4, "big")
+    (place / "items.index").write_bytes(content)
+    done = embed("verify")
+    assert done.returncode == 1
+    assert "upgrade" in done.stderr
+    assert "--repair" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--repair",)], ids=["build", "repair"])
+def test_a_lost_calibration_is_said(embed, place, other_model, options):
+    assert embed("calibrate", "catalogue").returncode == 0
+    said = "if they were by 'embed calibrate', run that again"
+    assert said not in embed("build-index", "catalogue", *options).stderr
+    done = embed("build-index", "catalogue", "--model", other_model, *options)
+    assert said in done.stderr
+    assert said not in embed("build-index", "catalogue", "--model", other_model).stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_pipes_are_not_waited_for(embed, place):
+    os.mkfifo(place / "pipe")
+    for options in ((), ("--repair",)):
+        done = embed("build-index", "catalogue", "--index", "pipe", *options, timeout=30)
+        assert "found a special file" in done.stderr
+    (place / "items.index.photos").unlink()
+    os.mkfifo(place / "items.index.photos")
+    assert embed("verify", timeout=30).returncode == 0

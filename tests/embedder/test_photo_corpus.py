@@ -173,6 +173,8 @@ def test_large_photos_take_turns(folder, tmp_path):
         (encoded(STORED[..., 0], "JPEG", progressive=True), 6),
         (encoded(picture(64, 64), "JPEG", restart_marker_blocks=1), 1),
         (with_more_scans(encoded(STORED, "JPEG", progressive=True), 7), 17),
+        (b"\xff\xd8" + b"\xff\xfe\0\4ab\0" + encoded(STORED, "JPEG", progressive=True)[2:], 10),
+        (b"\xff\xd8junk\xff\0\xff\1\xff\xd0" + encoded(STORED, "JPEG", progressive=True)[2:], 10),
         (b"\xff\xd8\xff\xe0\0", 0),
         (b"\xff\xd8" + b"\xff\xe0\0\0" * 1000, 0),
         (b"\xff\xd8" + b"\xff" * 1000 + b"\xda\0\x02", 1),

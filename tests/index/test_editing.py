@@ -65,6 +65,16 @@ def ids(index):
         return list(store.ids())
 
 
+def test_the_photo_to_show_is_found_from_any_folder(
+    built, random_embedder, new, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(new[0].parent)
+    add_item(built, random_embedder, "new", [new[0].name, new[1].read_bytes()])
+    monkeypatch.chdir(tmp_path)
+    with Store.open(built) as store:
+        assert store.references(["new"]) == {"new": new[0].absolute()}
+
+
 def test_an_added_item_is_that_of_a_build(built, folder, random_embedder, new):
     before = ids(built)
     report = add_item(built, random_embedder, "new", new)

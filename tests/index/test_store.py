@@ -199,3 +199,12 @@ def test_a_reader_of_a_replaced_index_is_not_misled_by_the_journal_of_the_new_on
         assert list(store.ids()) == before
     with Store.open(path) as store:
         assert list(store.ids()) == []
+
+
+def test_a_store_that_was_closed_is_not_called_damaged(path):
+    store = Store.open(path)
+    store.close()
+    with pytest.raises(IndexFileError) as error:
+        store.centroids(["a"])
+    assert "damaged" not in str(error.value)
+    assert "closed" in str(error.value)

@@ -175,6 +175,20 @@ def test_a_build_without_repair_keeps_what_is_whole_or_says_that_it_cannot(
     assert counts["built"] > 10 * counts["refused"]
 
 
+def test_a_build_takes_over_what_is_left_of_a_file_that_was_cut_off(
+    whole, folder, few_numbers, tmp_path
+):
+    path, content, ids = tmp_path / "items.index", whole.read_bytes(), set(ids_of(whole))
+    catalogue, counts = read_catalogue(folder), Counter()
+    for length in range(8 * 4096, len(content), 4096):
+        path.write_bytes(content[:length])
+        report = build_index(catalogue, few_numbers, path)
+        assert {*report.lost} == ids - set(ids_of(path))
+        assert verify_index(path).problems == ()
+        counts[len(report.lost)] += 1
+    assert counts[0]
+
+
 def calibration(path):
     with Store.open(path) as store:
         return read_calibration(store)
