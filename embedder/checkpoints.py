@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from embedder.advice import with_advice
-from embedder.errors import TrainingError
+from embedder.errors import TrainingError, in_one_line
 
 Arrays = list[npt.NDArray[Any]]
 
@@ -167,8 +167,8 @@ def refuse_other_arrays(
 
 def damaged_checkpoint(folder: Path, why: object) -> TrainingError:
     """An error that says why a checkpoint is of no use, and what to do."""
-    what = " ".join(str(why).split())
-    return TrainingError(f"{folder / _FILE}: damaged ({what}); start anew with --replace")
+    what = f"{folder / _FILE}: damaged ({in_one_line(why)})"
+    return TrainingError(f"{what}; start anew with --replace")
 
 
 def _progress(stored: Any) -> Progress:

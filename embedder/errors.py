@@ -14,6 +14,17 @@ Messages are one line: what was expected, what was found, where, and what to do.
 """
 
 
+def in_one_line(error: object, most: int = 200) -> str:
+    """What an error says, in so many characters of one line, all printable.
+
+    It may quote what is damaged.
+    """
+    text = " ".join(str(error).split())[:most]
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
 class EmbedError(Exception):
     """Base of all errors of this package; the message is one line, ready to be shown."""
 

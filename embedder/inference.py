@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from embedder.errors import ModelError, PhotoError
+from embedder.errors import ModelError, PhotoError, in_one_line
 from embedder.labelled_vectors import LabelledVectors
 from embedder.model_files import (
     HELD_OUT,
@@ -125,7 +125,7 @@ class Embedder:
             interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels[None])
             interpreter.invoke()
             output = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-        except (RuntimeError, MemoryError) as error:
+        except (ValueError, RuntimeError, MemoryError) as error:
             raise self._error("LiteRT cannot run the model", error) from error
         finally:
             self._idle.put(interpreter)
@@ -167,5 +167,5 @@ class Embedder:
     def _error(self, what: str, error: Exception | None) -> ModelError:
         where = LITERT if self._folder is None else self._folder / LITERT
         # LiteRT says all that is wrong, which can be a thousand things.
-        why = "" if error is None else f": {' '.join(str(error).split())[:_LONGEST_REASON]}"
+        why = "" if error is None else f": {in_one_line(error, _LONGEST_REASON)}"
         return ModelError(f"{where}: {what}{why}: train again or restore the folder")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from embedder.advice import is_busy, sqlite_with_advice, with_advice
-from embedder.errors import IndexBusyError, IndexFileError, ModelError
+from embedder.errors import IndexBusyError, IndexFileError, ModelError, in_one_line
 from embedder.locking import only_process
 from index.schema import APPLICATION_ID, FORMAT_VERSION, MEND, IndexInfo, OtherFileError, is_newer
 
@@ -19,7 +19,6 @@ _SECONDS_BETWEEN_LOOKS = 0.005
 _DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _DAMAGE |= {sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_SCHEMA}
 _DAMAGE |= {sqlite3.SQLITE_TOOBIG}
-_LONGEST_CAUSE = 200  # characters
 _MOST_BYTES = 2**28  # of a value: a damaged length would ask for more
 
 
@@ -189,11 +188,6 @@ def is_damage(error: IndexFileError | sqlite3.Error) -> bool:
     return not isinstance(cause, OSError | sqlite3.ProgrammingError) and code & 0xFF in _DAMAGE
 
 
-def cause_of(error: BaseException) -> str:
-    """What an error says, in one line: SQLite may quote a text that is damaged."""
-    return " ".join(str(error).split())[:_LONGEST_CAUSE]
-
-
 @contextmanager
 def sqlite_errors(path: Path) -> Iterator[None]:
     """Turns SQLite's errors into `IndexFileError` and `IndexBusyError`."""
@@ -201,7 +195,7 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # damage to a name in a message
         if isinstance(error, UnicodeDecodeError) or is_damage(error):
-            what = cause_of(error)
+            what = in_one_line(error)
             raise IndexFileError(f"{path}: not an index, or damaged ({what}): {MEND}") from error
         if is_busy(error):
             raise IndexBusyError(

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedder.errors import IndexFileError
-from index.database import cause_of, connect, is_damage, sqlite_errors
+from embedder.errors import IndexFileError, in_one_line
+from index.database import connect, is_damage, sqlite_errors
 from index.rows import Origin, Row, are_centroids
 from index.schema import MEND
 
@@ -107,7 +107,7 @@ def _fetch(
         return connection.execute(query, (json.dumps(ids),)).fetchall()
     except sqlite3.DatabaseError as error:
         if is_damage(error) and len(ids) == 1:
-            raise _damaged(path, ids[0], cause_of(error)) from error
+            raise _damaged(path, ids[0], in_one_line(error)) from error
         if is_damage(error):
             # One by one, to name the item. SQLite sees damage to a page when it reads it first.
             with sqlite_errors(path), closing(connect(path, "ro")) as again:

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from embedder.errors import IndexBusyError, IndexFileError
-from index.database import cause_of, connect, is_damage, journal_of, sqlite_errors
+from embedder.errors import IndexBusyError, IndexFileError, in_one_line
+from index.database import connect, is_damage, journal_of, sqlite_errors
 
 _FORMAT = "1"
 
@@ -211,7 +211,7 @@ def _errors(path: Path) -> Iterator[None]:
     except IndexFileError as error:
         if is_damage(error):
             cause = error.__cause__ or error
-            raise DamagedKeptError(f"{path}: damaged ({cause_of(cause)})") from cause
+            raise DamagedKeptError(f"{path}: damaged ({in_one_line(cause)})") from cause
         raise
 
 

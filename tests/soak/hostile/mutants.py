@@ -4,6 +4,7 @@ import json
 import random
 import struct
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from typing import Any
 
 ODD_NUMBERS = [0, 1, -1, 2, 3, 7, 255, 65_535, 2**31 - 1, -(2**31), 0x7F800000, 0x7FC00000]
@@ -80,7 +81,7 @@ def _changes(value: Any, chance: random.Random) -> Iterator[Callable[[], object]
     """One change for each value within a value; both are lists and dictionaries, or end there."""
     keys = range(len(value)) if isinstance(value, list) else list(value)
     for key in keys:
-        odd = chance.choice(ODD_VALUES)
+        odd = deepcopy(chance.choice(ODD_VALUES))  # another change may be within it
         if chance.random() < 0.03:
             for _ in range(chance.choice([50, 900])):
                 odd = [odd]
