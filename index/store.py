@@ -146,7 +146,7 @@ class Store:
                 rows = self._connection.execute(query, (last,)).fetchall()
             for (item_id,) in rows:
                 if not isinstance(item_id, str) or item_id <= last:
-                    raise IndexFileError(f"{self.path}: its list of ids is damaged: {MEND}")
+                    raise self._damaged_ids()
                 yield item_id
                 last = item_id
             if len(rows) < _IDS_AT_ONCE:
@@ -183,9 +183,16 @@ class Store:
         return [] if rows == [("ok",)] else [" ".join(str(row[0]).split()) for row in rows]
 
     def signatures(self) -> dict[str, bytes]:
-        """Item id to signature, of all items."""
+        """Item id to signature, of all items.
+
+        Raises:
+            IndexFileError: an id is damaged.
+        """
         with sqlite_errors(self.path):
-            return dict(self._connection.execute("SELECT id, signature FROM items"))
+            found = dict(self._connection.execute("SELECT id, signature FROM items"))
+        if not all(isinstance(item_id, str) for item_id in found):
+            raise self._damaged_ids()
+        return found
 
     def unreadable(self) -> tuple[PhotoError, ...]:
         """The photos that could not be read when the index was built.
@@ -320,6 +327,9 @@ class Store:
         """Keep all changes since the last commit, whatever happens afterwards."""
         with sqlite_errors(self.path):
             self._connection.commit()
+
+    def _damaged_ids(self) -> IndexFileError:
+        return IndexFileError(f"{self.path}: its list of ids is damaged: {MEND}")
 
     def _one(self, query: str) -> int:
         with sqlite_errors(self.path):
