@@ -91,8 +91,8 @@ def build_index(
         path: the index file; an index of another model there is replaced.
         skip_empty: leave out items without a readable photo instead of failing.
         repair: look at all that an index which is there says, and take nothing over of it but what
-            is whole; without it, damage that is not seen in passing stays. The file need not even
-            look like an index.
+            is whole; without it, damage that is not seen in passing stays. The file need not open
+            as an index, but something of one has to be found in it.
         jobs: threads; all cores unless given.
         on_progress: called with (photos done, photos to embed).
 
