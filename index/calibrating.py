@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from embedder.errors import IndexFileError
 from embedder.labelled_vectors import LabelledVectors
 from embedder.score_space import unit
 from index.calibration import LOWEST_TEMPERATURE, Calibration, Scores, bent, log_mean_exp
 from index.rows import Row
-from index.schema import MEND
 from index.store import Store
 from index.whitening import read_score_space
 
@@ -43,7 +41,7 @@ def background(store: Store) -> LabelledVectors:
     ids = [item_id for at, item_id in enumerate(store.ids()) if at in wanted]
     vectors, unknown = store.centroids(ids)
     if unknown:
-        raise IndexFileError(f"{store.path}: its list of ids is damaged: {MEND}")
+        raise store.damaged_ids()
     return LabelledVectors(vectors, tuple(ids))
 
 

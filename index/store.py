@@ -146,7 +146,7 @@ class Store:
                 rows = self._connection.execute(query, (last,)).fetchall()
             for (item_id,) in rows:
                 if not isinstance(item_id, str) or item_id <= last:
-                    raise self._damaged_ids()
+                    raise self.damaged_ids()
                 yield item_id
                 last = item_id
             if len(rows) < _IDS_AT_ONCE:
@@ -191,7 +191,7 @@ class Store:
         with sqlite_errors(self.path):
             found = dict(self._connection.execute("SELECT id, signature FROM items"))
         if not all(isinstance(item_id, str) for item_id in found):
-            raise self._damaged_ids()
+            raise self.damaged_ids()
         return found
 
     def unreadable(self) -> tuple[PhotoError, ...]:
@@ -328,7 +328,8 @@ class Store:
         with sqlite_errors(self.path):
             self._connection.commit()
 
-    def _damaged_ids(self) -> IndexFileError:
+    def damaged_ids(self) -> IndexFileError:
+        """The error for ids that are not those of rows."""
         return IndexFileError(f"{self.path}: its list of ids is damaged: {MEND}")
 
     def _one(self, query: str) -> int:

@@ -77,23 +77,28 @@ def _problems(store: Store, on_progress: Callable[[int, int], None]) -> Iterator
     for read in parts:
         yield from _raised(read)
     yield from _raised(lambda: _refuse_damaged_spreads(store))
-    yield from _raised(lambda: sum(1 for _ in store.ids()))
     yield from _damaged_items(store, on_progress)
     for found in store.problems("integrity_check", _MOST_FINDINGS):
         yield f"{store.path}: {found}: {MEND}"
 
 
 def _damaged_items(store: Store, on_progress: Callable[[int, int], None]) -> Iterator[str]:
-    ids, total = store.ids(), len(store)
-    for done in range(0, total, _AT_ONCE):
+    ids, done, total = store.ids(), 0, len(store)
+    while True:
         try:
             some = list(islice(ids, _AT_ONCE))
-        except IndexFileError:  # said already
+        except IndexFileError as error:
+            if not is_damage(error):
+                raise
+            yield str(error)
+            return
+        if not some:
             return
         if any(_raised(partial(_read_items, store, some))):
             for item_id in some:
                 yield from _raised(partial(_read_items, store, [item_id]))
-        on_progress(min(done + _AT_ONCE, total), total)
+        done += len(some)
+        on_progress(done, total)
 
 
 def _read_items(store: Store, ids: list[str]) -> None:

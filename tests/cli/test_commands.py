@@ -240,21 +240,12 @@ def test_ctrl_c_stops_training_and_the_same_command_goes_on(embed, embed_path, t
     assert (tmp_path / "items.model" / "model.json").is_file()
 
 
-def test_a_terminal_sees_progress(embed_path, tmp_path):
+def test_a_terminal_sees_progress(embed_path, read_terminal, tmp_path):
     master, terminal = pty.openpty()
     command = [embed_path, "sample", "new", "--items", "40", "--queries", "1"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=terminal)
     os.close(terminal)
-    seen = b""
-    while True:
-        try:
-            chunk = os.read(master, 4096)
-        except OSError:  # Linux says so when the other side has closed
-            break
-        if not chunk:
-            break
-        seen += chunk
-    os.close(master)
+    seen = read_terminal(master)
     assert process.wait(timeout=60) == 0
     assert b"Drawing" in seen
     assert b"801/801" in seen

@@ -73,12 +73,6 @@ def found(match):
 
 
 @pytest.fixture
-def ids(sample):
-    lines = (sample / "ids.txt").read_text().splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
-
-
-@pytest.fixture
 def photos(sample):
     return sorted((sample / "photos").iterdir())
 

@@ -75,29 +75,25 @@ def place(built, tmp_path):
     return shutil.copytree(built, tmp_path, dirs_exist_ok=True)
 
 
-def on_a_terminal(command, folder, text=b""):
+@pytest.fixture
+def on_a_terminal(read_terminal):
     """What a command writes where its output and errors are a terminal."""
-    master, terminal = pty.openpty()
-    process = subprocess.Popen(
-        command, cwd=folder, stdin=subprocess.PIPE, stdout=terminal, stderr=terminal
-    )
-    os.close(terminal)
-    process.stdin.write(text)
-    process.stdin.close()
-    seen = b""
-    while True:
-        try:
-            chunk = os.read(master, 4096)
-        except OSError:  # Linux says so when the other side has closed
-            break
-        if not chunk:
-            break
-        seen += chunk
-    os.close(master)
-    return process.wait(timeout=60), seen.decode()
+
+    def run(command, folder, text=b""):
+        master, terminal = pty.openpty()
+        process = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.PIPE, stdout=terminal, stderr=terminal
+        )
+        os.close(terminal)
+        process.stdin.write(text)
+        process.stdin.close()
+        seen = read_terminal(master)
+        return process.wait(timeout=60), seen.decode()
+
+    return run
 
 
-def test_on_a_terminal_names_are_shown_not_obeyed(embed_path, place):
+def test_on_a_terminal_names_are_shown_not_obeyed(embed_path, on_a_terminal, place):
     def run(*arguments, text=b""):
         return on_a_terminal([embed_path, *arguments], place, text)
 
