@@ -113,7 +113,8 @@ def match(
     from index import Matcher, read_candidates
 
     if report is not None:
-        from cli.report import facts_of, refuse_place, write_report
+        from cli.page_file import refuse_place
+        from cli.report import facts_of, write_report
 
         refuse_place(report)
     objects = objects_in(photos, views)

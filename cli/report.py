@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -10,47 +9,16 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-import click
-
 from cli.output import doubt, photo_progress
-from cli.report_cards import Drawn, Shown
-from cli.report_page import GENERATOR, KINDS, Contents, page, pictured
-from cli.report_pictures import reference_pictures, side_of, thumbnail
+from cli.page_file import write_page
+from cli.report_cards import Shown
+from cli.report_page import KINDS, Contents, page, pictured
+from cli.report_pictures import Drawn, reference_pictures, side_of, thumbnail
 from embedder.errors import PhotoError
 from embedder.parallel import ordered_map
 from embedder.photos import Photo, photo_name
 from index import Match, Matches, Views
 from index.store import Store
-
-_BEGINNING = 1000  # bytes of a report, within which it says that it is one
-
-
-def refuse_place(path: Path) -> None:
-    """See that a report can be written there, before the work is done.
-
-    Raises:
-        click.ClickException: there is no such folder, or something that is no report: with
-            `--report photos/*.jpg` the first photo would be lost; or it cannot be written.
-    """
-    if not path.parent.is_dir():
-        raise click.ClickException(f"{path}: expected a report in a folder that is there")
-    if path.exists() or not path.name:
-        if not path.is_file():
-            raise click.ClickException(f"{path}: expected the name of a report, found no file")
-        with path.open("rb") as file:
-            beginning = file.read(_BEGINNING)
-        if beginning and GENERATOR.encode() not in beginning:
-            raise click.ClickException(
-                f"{path}: expected a new file or an earlier report, found another file: "
-                "choose another name, or delete it"
-            )
-    try:
-        unfinished = _unfinished(path)
-        unfinished.touch()
-        unfinished.unlink()
-    except (OSError, RuntimeError) as error:  # the latter of links that lead in a circle
-        why = getattr(error, "strerror", None) or error
-        raise click.ClickException(f"{path}: cannot be written: {why}") from error
 
 
 def write_report(
@@ -80,25 +48,19 @@ def write_report(
     ids = _items(matches, missing)
     photos = sum(len(_photos(given)) for given in objects)
     side = side_of(len(ids) + photos)
-    unfinished = _unfinished(path)
-    try:
-        with photo_progress("Drawing", "pictures") as show:
-            done = _counter(len(ids) + photos, show)
-            references = reference_pictures(store, ids, side, jobs, done)
-            contents = Contents(
-                counts={kind.status: 0 for kind in KINDS if kind.status != "missing"}
-                | Counter(found.status for found in matches),
-                unit="objects" if any(isinstance(given, Views) for given in objects) else "photos",
-                missing=missing,
-                references=references,
-                facts=facts,
-                notes=_notes(references, store),
-            )
-            with unfinished.open("w", encoding="utf-8", newline="\n") as file:
-                file.writelines(page(contents, _shown(pairs, side, jobs, done)))
-        unfinished.replace(path.resolve())
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with photo_progress("Drawing", "pictures") as show:
+        done = _counter(len(ids) + photos, show)
+        references = reference_pictures(store, ids, side, jobs, done)
+        contents = Contents(
+            counts={kind.status: 0 for kind in KINDS if kind.status != "missing"}
+            | Counter(found.status for found in matches),
+            unit="objects" if any(isinstance(given, Views) for given in objects) else "photos",
+            missing=missing,
+            references=references,
+            facts=facts,
+            notes=_notes(references, store),
+        )
+        write_page(path, page(contents, _shown(pairs, side, jobs, done)))
 
 
 def facts_of(
@@ -123,11 +85,6 @@ def facts_of(
         ("Catalogue", store.info.catalogue),
         ("Model", store.info.fingerprint[:12]),
     ]
-
-
-def _unfinished(path: Path) -> Path:
-    """Where it grows: beside where it will be, which a link may lead to."""
-    return path.resolve().with_name(f".report.{os.getpid()}")
 
 
 def _items(matches: Matches, missing: Mapping[str, int]) -> list[str]:

@@ -1,20 +1,18 @@
 """What a report shows of one photo or item, as HTML.
 
-All that comes from users passes `text` or `name`. Pictures have texts beside them and no status is
-told by colour alone, so that what is seen, printed and read aloud is the same.
+Pictures have texts beside them and no status is told by colour alone, so that what is seen, printed
+and read aloud is the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from html import escape
 from typing import NamedTuple
 
-from cli.report_pictures import Picture
+from cli.page import figure, name, no_picture, photo, text
+from cli.report_pictures import Drawn, Picture
 from embedder.errors import PhotoError
 from index.results import Match
-
-Drawn = Picture | PhotoError  # a picture, or why there is none
 
 _NOTHING = '<span class="picture none sign" aria-hidden="true">\u2205</span>'
 _BOX = 100  # units of the square that pictures of items are fitted into
@@ -25,20 +23,6 @@ class Shown(NamedTuple):
 
     match: Match
     photos: list[tuple[str, Drawn]]
-
-
-def text(value: str) -> str:
-    """Any text as HTML that reads as exactly that text, in an attribute too.
-
-    What is not Unicode is '?', and a carriage return stays one: parsers would make it a newline.
-    """
-    known = value.encode(errors="replace").decode()
-    return escape(known).replace("\r", "&#13;")
-
-
-def name(value: str) -> str:
-    """An id or the name of a file: it may be written in any direction, what surrounds it is not."""
-    return f"<bdi>{text(value)}</bdi>"
 
 
 class Cards:
@@ -65,7 +49,7 @@ class Cards:
             figures.append(self._item(match.item_id, "Item", match.confidence))
         elif match.confidence is not None:
             caption = f"<span>None of the candidates</span>{_share(match.confidence)}"
-            figures.append(_figure(_NOTHING, caption))
+            figures.append(figure(_NOTHING, caption))
         if match.runner_up is not None and match.status != "matched":
             label = "Nearest" if match.item_id is None else "Runner-up"
             shares = {other.item_id: other.confidence for other in match.alternatives}
@@ -80,17 +64,17 @@ class Cards:
         count = f'<span class="numbers">{pieces:,} pieces</span>' if pieces > 1 else ""
         return (
             f'<li class="card">\n<h3>{name(item_id)}</h3>\n<div class="pictures">'
-            f"{_figure(self._reference(item_id), count)}</div>\n</li>\n"
+            f"{figure(self._reference(item_id), count)}</div>\n</li>\n"
         )
 
     def _item(self, item_id: str, label: str, share: float | None) -> str:
         caption = f"<span>{label} {name(item_id)}</span>{_share(share)}"
-        return _figure(self._reference(item_id), caption)
+        return figure(self._reference(item_id), caption)
 
     def _reference(self, item_id: str) -> str:
         found = self._references[item_id]
         if isinstance(found, PhotoError):
-            return _no_picture(f"no picture: {found.reason}")
+            return no_picture(f"no picture: {found.reason}")
         return (
             f'<svg class="picture" role="img" aria-label="Reference photo of {text(item_id)}" '
             f'viewBox="0 0 {_BOX} {_BOX}"><use href="#r{self._numbers[item_id]}"/></svg>'
@@ -100,25 +84,9 @@ class Cards:
 def _photos(shown: Shown) -> str:
     if len(shown.photos) == 1:
         (one,) = shown.photos
-        return _figure(_photo(*one), "Photo")
-    views = (_figure(_photo(*view), name(view[0])) for view in shown.photos)
+        return figure(photo(*one), "Photo")
+    views = (figure(photo(*view), name(view[0])) for view in shown.photos)
     return f'<div class="views">{"".join(views)}</div>'
-
-
-def _photo(called: str, drawn: Drawn) -> str:
-    if isinstance(drawn, PhotoError):
-        return _no_picture(f"cannot be read: {drawn.reason}")
-    size = f'width="{drawn.width}" height="{drawn.height}"'
-    return f'<img class="picture" alt="Photo {text(called)}" {size} src="{drawn.uri}">'
-
-
-def _no_picture(why: str) -> str:
-    return f'<span class="picture none"><span>{name(why)}</span></span>'
-
-
-def _figure(picture: str, caption: str) -> str:
-    said = f"<figcaption>{caption}</figcaption>" if caption else ""
-    return f"<figure>{picture}{said}</figure>"
 
 
 def _share(share: float | None) -> str:

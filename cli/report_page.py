@@ -1,20 +1,16 @@
-"""The page of a report: HTML that needs no other file, no script and no network."""
+"""The page of a match: its parts, by the status of what is in them."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
-from pathlib import Path
 from typing import NamedTuple
 
-from cli.report_cards import Cards, Drawn, Shown, name, text
-from embedder.version import __version__
+from cli.page import END, head, name
+from cli.report_cards import Cards, Shown
+from cli.report_pictures import Drawn
 
-GENERATOR = '<meta name="generator" content="embed match'  # tells a report from other files
-_STYLE = Path(__file__).with_name("report.css")
 _MOST_PICTURED = 500  # missing items: a list of candidates can be a whole catalogue
 
 
@@ -86,31 +82,11 @@ def page(contents: Contents, matches: Iterable[Shown]) -> Iterator[str]:
     yield from missing  # what is left of it: all, unless something is matched
     yield "</main>\n"
     yield from cards.pictures()
-    yield "</body>\n</html>\n"
+    yield END
 
 
 def _head(contents: Contents) -> Iterator[str]:
-    style = _STYLE.read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    headline = _headline(contents)
-    yield (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'{GENERATOR} {__version__}">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{headline}</title>\n<style>{style}</style>\n</head>\n<body>\n"
-        '<a class="skip" href="#photos">Skip to the photos</a>\n'
-        f"<header>\n<h1>{headline}</h1>\n"
-    )
-    for note in contents.notes:
-        yield f'<p class="note">{text(note)}</p>\n'
-    facts = (f"<div><dt>{text(of)}</dt><dd>{name(what)}</dd></div>" for of, what in contents.facts)
-    yield f"<dl>{''.join(facts)}</dl>\n</header>\n"
+    yield head("match", _headline(contents), "photos", contents.facts, contents.notes)
     yield _navigation({**contents.counts, "missing": sum(contents.missing.values())})
     yield '<main id="photos">\n'
 

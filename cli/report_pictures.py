@@ -36,12 +36,15 @@ class Picture(NamedTuple):
     height: int
 
 
+Drawn = Picture | PhotoError  # a picture, or why there is none
+
+
 def side_of(pictures: int) -> int:
     """How many pixels the longer side of so many pictures has: the page must not grow too large."""
     return _LARGE if pictures <= _MANY else _SMALL
 
 
-def thumbnail(photo: Photo, side: int) -> Picture | PhotoError:
+def thumbnail(photo: Photo, side: int) -> Drawn:
     """A photo made small and upright, or why it cannot be.
 
     Args:
@@ -64,11 +67,11 @@ def thumbnail(photo: Photo, side: int) -> Picture | PhotoError:
 
 def reference_pictures(
     store: Store, ids: Sequence[str], side: int, jobs: int | None, on_done: Callable[[], None]
-) -> dict[str, Picture | PhotoError]:
+) -> dict[str, Drawn]:
     """A picture of each item, or why there is none."""
     places = _places(store, ids)
     there = [item_id for item_id in ids if item_id in places]
-    found: dict[str, Picture | PhotoError] = {}
+    found: dict[str, Drawn] = {}
     draw = partial(thumbnail, side=side)
     pictures = ordered_map(draw, (places[item_id] for item_id in there), jobs)
     for item_id, picture in zip(there, pictures, strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from typing import NamedTuple
@@ -23,6 +23,7 @@ _PHOTOS_AT_ONCE = 8
 _SETTLED_AFTER_NS = 2_000_000_000
 
 State = tuple[int, int]
+Known = Callable[[str], dict[bytes, KeptPhoto]]  # what was kept of an item, by name
 
 
 class Embedded(NamedTuple):
@@ -90,25 +91,53 @@ def embed_photos(
         IndexFileError: `kept` cannot be read or written.
         ModelError: LiteRT cannot load the model.
     """
-    questions = _questions(catalogue, items, kept)
+    questions = _questions(catalogue, items, kept.of_item)
     with closing(ordered_map(partial(_answer, embedder), questions, jobs)) as answered:
-        for (item_id, asked, gone), answers in answered:
-            pairs = list(zip(asked, answers, strict=True))
+        for question, answers in answered:
+            pairs = zip(question.asked, answers, strict=True)
             changed = [
                 (os.fsencode(one.name), answer.result)
                 for one, answer in pairs
                 if isinstance(answer.result, KeptPhoto) and answer.result is not one.known
             ]
-            kept.put(item_id, changed)
-            kept.remove(item_id, gone)
-            for one, (state, result, new) in pairs:
-                vector = result.vector if isinstance(result, KeptPhoto) else result
-                yield Embedded(item_id, one.name, state, vector, new)
+            kept.put(question.item_id, changed)
+            kept.remove(question.item_id, question.gone)
+            yield from _embedded(question, answers)
 
 
-def _questions(catalogue: Catalogue, items: Sequence[str], kept: KeptPhotos) -> Iterator[_Question]:
+def look_up_photos(
+    catalogue: Catalogue, known: Known, embedder: Embedder, jobs: int | None, *, moved: bool
+) -> Iterator[Embedded]:
+    """`embed_photos` of all items, which leaves what is kept as it is.
+
+    Args:
+        catalogue: items and photos.
+        known: gives what was kept of an item, by name.
+        embedder: the model that it was kept with.
+        jobs: threads; all cores unless given.
+        moved: this is not the catalogue that photos were kept of: only their content says which
+            are the same, and not their names.
+
+    Raises:
+        ModelError: LiteRT cannot load the model.
+    """
+    questions = _questions(catalogue, tuple(catalogue.items), known, moved)
+    with closing(ordered_map(partial(_answer, embedder), questions, jobs)) as answered:
+        for question, answers in answered:
+            yield from _embedded(question, answers)
+
+
+def _embedded(question: _Question, answers: Sequence[_Answer]) -> Iterator[Embedded]:
+    for one, (state, result, new) in zip(question.asked, answers, strict=True):
+        vector = result.vector if isinstance(result, KeptPhoto) else result
+        yield Embedded(question.item_id, one.name, state, vector, new)
+
+
+def _questions(
+    catalogue: Catalogue, items: Sequence[str], kept: Known, moved: bool = False
+) -> Iterator[_Question]:
     for item_id in items:
-        known = kept.of_item(item_id)
+        known = kept(item_id)
         of_size: dict[int, list[KeptPhoto]] = {}
         for photo in known.values():
             of_size.setdefault(photo.size, []).append(photo)
@@ -120,7 +149,8 @@ def _questions(catalogue: Catalogue, items: Sequence[str], kept: KeptPhotos) -> 
             files = zip(photos[part], names[part], states, strict=True)
             last = start + _PHOTOS_AT_ONCE >= len(photos)
             gone = known.keys() - set(map(os.fsencode, names)) if last else set()
-            yield _Question(item_id, [_ask(*file, known, of_size) for file in files], gone)
+            named = {} if moved else known
+            yield _Question(item_id, [_ask(*file, named, of_size) for file in files], gone)
 
 
 def _ask(

@@ -82,7 +82,7 @@ class KeptPhotos:
         Raises:
             IndexFileError: it cannot be read or written.
         """
-        meta = {"format": _FORMAT, "fingerprint": fingerprint}
+        meta = _meta(fingerprint)
         with sqlite_errors(path):
             if path.exists() and not _is_of(path, meta):
                 cls.delete(path)
@@ -96,6 +96,22 @@ class KeptPhotos:
             except BaseException:
                 connection.close()
                 raise
+        return cls(path, connection, dim)
+
+    @classmethod
+    def look_up(cls, path: Path, fingerprint: str, dim: int) -> KeptPhotos | None:
+        """Open the file to look at only; None where there is none of this model, or it is damaged.
+
+        Takes what `open` takes.
+        """
+        try:
+            with sqlite_errors(path):
+                if not path.is_file() or not _is_of(path, _meta(fingerprint)):
+                    return None
+                connection = connect(path, "ro")
+        except IndexFileError:  # all it would spare is time
+            return None
+        connection.text_factory = bytes
         return cls(path, connection, dim)
 
     @staticmethod
@@ -213,6 +229,10 @@ def _errors(path: Path) -> Iterator[None]:
             cause = error.__cause__ or error
             raise DamagedKeptError(f"{path}: damaged ({in_one_line(cause)})") from cause
         raise
+
+
+def _meta(fingerprint: str) -> dict[str, str]:
+    return {"format": _FORMAT, "fingerprint": fingerprint}
 
 
 def _is_of(path: Path, meta: dict[str, str]) -> bool:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import cli.report_page
-from cli.report_cards import Shown, text
+from cli.page import text
+from cli.report_cards import Shown
 from cli.report_page import KINDS, Contents, page
 from cli.report_pictures import side_of, thumbnail
 from embedder import Catalogue, PhotoError
@@ -319,7 +320,7 @@ def luminance(colour):
 
 
 def test_texts_stand_out_from_what_is_behind_them_in_light_dark_and_print():
-    style = Path(cli.report_page.__file__).with_name("report.css").read_text(encoding="utf-8")
+    style = Path(cli.report_page.__file__).with_name("page.css").read_text(encoding="utf-8")
     blocks = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
     assert len(blocks) == 3
     for block in blocks:

@@ -66,7 +66,7 @@ def test_wheel_holds_the_packages_and_nothing_else(wheel):
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"embedder", "index", "cli"}
     assert {f"{package}/py.typed" for package in ("embedder", "index", "cli")} <= set(names)
-    assert "cli/report.css" in names
+    assert "cli/page.css" in names
     needed = [line for line in described.get_all("Requires-Dist") if "extra ==" not in line]
     assert not any("tensorflow" in line or "safetensors" in line for line in needed)
     assert any(

@@ -1,0 +1,89 @@
+"""What HTML pages share: each is one file that needs no other, no script and no network.
+
+All that comes from users passes `text` or `name`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+
+from cli.report_pictures import Drawn
+from embedder.errors import PhotoError
+from embedder.version import __version__
+
+GENERATOR = '<meta name="generator" content="embed '  # tells our pages from other files
+END = "</body>\n</html>\n"
+_STYLE = Path(__file__).with_name("page.css")
+
+
+def text(value: str) -> str:
+    """Any text as HTML that reads as exactly that text, in an attribute too.
+
+    What is not Unicode is '?', and a carriage return stays one: parsers would make it a newline.
+    """
+    known = value.encode(errors="replace").decode()
+    return escape(known).replace("\r", "&#13;")
+
+
+def name(value: str) -> str:
+    """An id or the name of a file: it may be written in any direction, what surrounds it is not."""
+    return f"<bdi>{text(value)}</bdi>"
+
+
+def head(
+    command: str,
+    title: str,
+    to_skip_to: str,
+    facts: Iterable[tuple[str, str]],
+    notes: Iterable[str] = (),
+) -> str:
+    """The beginning of a page, up to its header's end.
+
+    Args:
+        command: that makes it, such as "match".
+        title: as HTML.
+        to_skip_to: the id of what keyboard users can skip to, which is what it is called, too.
+        facts: labels, and what they say.
+        notes: what to know before looking.
+    """
+    style = _STYLE.read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    said = "".join(f'<p class="note">{text(note)}</p>\n' for note in notes)
+    listed = "".join(f"<div><dt>{text(of)}</dt><dd>{name(what)}</dd></div>" for of, what in facts)
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'{GENERATOR}{command} {__version__}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{title}</title>\n<style>{style}</style>\n</head>\n<body>\n"
+        f'<a class="skip" href="#{to_skip_to}">Skip to the {to_skip_to}</a>\n'
+        f"<header>\n<h1>{title}</h1>\n{said}<dl>{listed}</dl>\n</header>\n"
+    )
+
+
+def photo(called: str, drawn: Drawn) -> str:
+    """A photo, or why there is none to see."""
+    if isinstance(drawn, PhotoError):
+        return no_picture(f"cannot be read: {drawn.reason}")
+    size = f'width="{drawn.width}" height="{drawn.height}"'
+    return f'<img class="picture" alt="Photo {text(called)}" {size} src="{drawn.uri}">'
+
+
+def no_picture(why: str) -> str:
+    """What stands where a picture would."""
+    return f'<span class="picture none"><span>{name(why)}</span></span>'
+
+
+def figure(picture: str, caption: str) -> str:
+    """A picture and what stands below it, both as HTML."""
+    said = f"<figcaption>{caption}</figcaption>" if caption else ""
+    return f"<figure>{picture}{said}</figure>"
