@@ -6,10 +6,18 @@ from pathlib import Path
 
 import click
 
-from cli.output import index_option, jobs_option, list_unreadable, model_option, photo_path, say
+from cli.output import (
+    index_option,
+    jobs_option,
+    list_unreadable,
+    model_option,
+    photo_path,
+    photo_progress,
+    say,
+)
 
 
-@click.command()
+@click.command(short_help="Add one item to the index, at once.")
 @click.argument("item_id", metavar="ID")
 @click.argument("photos", metavar="PHOTOS...", nargs=-1, type=photo_path)
 @index_option
@@ -43,7 +51,10 @@ def add(
     embedder = Embedder.open(model)
     with native_output_silenced():
         embedder.warm_up()
-    report = add_item(index, embedder, item_id, found, replace=replace, jobs=jobs)
+    with photo_progress("Embedding", patience=1.0) as show:
+        report = add_item(
+            index, embedder, item_id, found, replace=replace, jobs=jobs, on_progress=show
+        )
     list_unreadable(report.unreadable, "are left out")
     done = "replaced" if report.replaced else "added"
     say(f"{index}: {item_id} {done}, {report.photos} photo(s)")

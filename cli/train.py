@@ -24,7 +24,7 @@ def _amounts(
     return amounts
 
 
-@click.command()
+@click.command(short_help="Learn to tell the items of a catalogue apart.")
 @click.argument("catalogue", type=click.Path(path_type=Path))
 @model_option
 @click.option(
@@ -108,7 +108,13 @@ def _amounts(
     metavar="DIR",
     help="Write curves for TensorBoard into DIR (extra [tensorboard]).",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Decides everything random.",
+)
 @click.option(
     "--replace",
     is_flag=True,
@@ -145,7 +151,7 @@ def train(
     Examples:
       embed train catalogue
       embed train catalogue --vary rotation=180 --vary cover=0.2
-      embed train catalogue --backbone MobileNet --alpha 0.25 --size 160 --weights FILE.h5
+      embed train catalogue --backbone MobileNet --alpha 0.25 --weights FILE.h5
     """
     from embedder import read_catalogue
     from embedder.model_files import Architecture
@@ -175,6 +181,6 @@ def train(
     say(
         f"{model}: epoch {facts['best_epoch']} of {facts['epochs']}, "
         f"{share(facts['candidate_accuracy'])} right of 10, {share(facts['top1'])} of "
-        f"{facts['judged_items'] or facts['items']:,} items; "
-        f"LiteRT agrees (lowest cosine {facts['litert_cosine']:.6f})"
+        f"{facts['judged_items'] or facts['items']:,} items"
     )
+    say(f"LiteRT agrees (lowest cosine {facts['litert_cosine']:.6f})")

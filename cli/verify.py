@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from index import Verified
 
 
-@click.command()
+@click.command(short_help="Say whether index and model are whole.")
 @index_option
 @model_option
 def verify(index: Path, model: Path) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from embedder.catalogue import checked_id
 from embedder.errors import CatalogueError, PhotoError
-from embedder.inference import Embedder
+from embedder.inference import Embedder, Vector
 from embedder.photos import Photo, photo_name
 from index.candidates import unknown_ids_error
 from index.database import only_writer, refuse_folder, refuse_other_model
@@ -41,6 +41,7 @@ def add_item(
     *,
     replace: bool = False,
     jobs: int | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> AddReport:
     """Add one item to an index, for the next match to find.
 
@@ -54,6 +55,7 @@ def add_item(
         photos: of it, in any of the forms of `Photo`.
         replace: whether an item of that id may be there already.
         jobs: threads; all cores unless given.
+        on_progress: called with (photos done, photos to embed).
 
     Raises:
         CatalogueError: the index has the item, the id could not be a candidate, or no photo can be
@@ -68,7 +70,8 @@ def add_item(
         _refuse_item(store, embedder, item_id, replace)
     # Before the index is locked: others need not wait for photos to be embedded.
     names = (_place(photo, at) for at, photo in enumerate(photos))
-    named = zip(names, embedder.embed(photos, jobs), strict=True)
+    vectors = _counted(embedder.embed(photos, jobs), len(photos), on_progress)
+    named = zip(names, vectors, strict=True)
     item, _, unreadable = gather(item_id, named, embedder.info.architecture.dim)
     if item is None:
         why = f": {unreadable[0]}" if unreadable else ""
@@ -80,6 +83,14 @@ def add_item(
         store.put_unreadable(item_id, unreadable)
         store.commit()
     return AddReport(item.photos, tuple(unreadable), replaced)
+
+
+def _counted(
+    vectors: Iterable[Vector | PhotoError], total: int, on_progress: Callable[[int, int], None]
+) -> Iterator[Vector | PhotoError]:
+    for done, vector in enumerate(vectors, start=1):
+        on_progress(done, total)
+        yield vector
 
 
 def _place(photo: Photo, position: int) -> str:

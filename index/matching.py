@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -78,6 +78,7 @@ class Matcher:
         unknown: float | None = None,
         max_error: float = MAX_ERROR,
         jobs: int | None = None,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Matches:
         """Say which photo shows which candidate.
 
@@ -92,6 +93,7 @@ class Matcher:
             max_error: the highest probability of being wrong that a match may have without being
                 called "unsure".
             jobs: threads; all cores unless given.
+            on_progress: called with (photos done, photos to embed).
 
         Returns:
             One match a photo or object, in order. A photo that cannot be read has the status
@@ -104,7 +106,7 @@ class Matcher:
             ValueError: a share or a probability is out of range, or an object has no photo.
         """
         rules = Rules(independent, unknown, max_error)
-        return self._session(candidates, rules).extend(photos, jobs)
+        return self._session(candidates, rules).extend(photos, jobs, on_progress)
 
     def match_vectors(
         self,
