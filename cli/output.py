@@ -112,7 +112,9 @@ def progress_bar(transient: bool = False) -> Progress | None:
 
 def rate(task: Task, done: int, total: int, unit: str) -> str:
     """How fast a task goes, or went if it is done; empty while that is not known."""
-    speed = done / task.elapsed if done == total and task.elapsed else task.speed
+    speed, elapsed = task.speed, task.elapsed or 0.0
+    if elapsed and (done == total or (not speed and elapsed > _SECONDS_BETWEEN_LOOKS)):
+        speed = done / elapsed
     if not speed:
         return ""
     return f"{speed:,.1f} {unit}/s" if speed < 10 else f"{speed:,.0f} {unit}/s"

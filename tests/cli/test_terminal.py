@@ -1,16 +1,14 @@
 """What reaches a terminal: names and ids as they are written, never what they would make it do."""
 
 import json
-import os
-import pty
 import shutil
-import subprocess
 import sys
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from screen import run_in_terminal
 
 from cli.output import shown, shown_json, table
 from embedder import read_catalogue
@@ -75,27 +73,9 @@ def place(built, tmp_path):
     return shutil.copytree(built, tmp_path, dirs_exist_ok=True)
 
 
-@pytest.fixture
-def on_a_terminal(read_terminal):
-    """What a command writes where its output and errors are a terminal."""
-
-    def run(command, folder, text=b""):
-        master, terminal = pty.openpty()
-        process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.PIPE, stdout=terminal, stderr=terminal
-        )
-        os.close(terminal)
-        process.stdin.write(text)
-        process.stdin.close()
-        seen = read_terminal(master)
-        return process.wait(timeout=60), seen.decode()
-
-    return run
-
-
-def test_on_a_terminal_names_are_shown_not_obeyed(embed_path, on_a_terminal, place):
+def test_on_a_terminal_names_are_shown_not_obeyed(embed_path, place):
     def run(*arguments, text=b""):
-        return on_a_terminal([embed_path, *arguments], place, text)
+        return run_in_terminal([embed_path, *arguments], place, None, text)
 
     status, seen = run("build-index", "catalogue")
     assert status == 0
