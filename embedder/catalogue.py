@@ -22,7 +22,8 @@ class Catalogue:
     Attributes:
         source: the folder or manifest it was read from.
         items: item id to the paths of its photos; ids and photos in sorted order. An item may have
-            no photo. Plain texts: a million `Path`s would take three times the memory.
+            no photo. Plain texts: `Path` objects, a million of them, would take three times
+            the memory.
     """
 
     source: Path

@@ -152,8 +152,8 @@ class Matcher:
             count: how many to find; fewer are found where there are fewer candidates.
 
         Returns:
-            For each vector the ids, nearest first, and their scores, float32 (photos, found):
-            cosines in the score space of the index.
+            The ids for each vector, nearest first, and their scores, float32 (photos, found), which
+            are cosines in the score space of the index.
 
         Raises:
             CandidateError: there is no candidate, or the index does not have one.
