@@ -53,7 +53,7 @@ def ticks_from(lowest: float, highest: float = 1.0) -> list[float]:
     """Round numbers from below the lowest value up to the highest, five to ten of them."""
     span = max(highest - lowest, 1e-3)
     step = 10.0 ** math.floor(math.log10(span))
-    step = next(step * part for part in (0.1, 0.2, 0.5, 1.0) if span / (step * part) <= 8)
+    step = next(step * part for part in (0.1, 0.2, 0.5, 1.0, 2.0) if span / (step * part) <= 8)
     count = math.ceil(round((highest - lowest) / step, 9))
     return [round(highest - step * at, 9) for at in range(max(1, count), -1, -1)]
 
