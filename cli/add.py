@@ -6,7 +6,16 @@ from pathlib import Path
 
 import click
 
-from cli.output import index_option, jobs_option, list_unreadable, model_option, photo_path, say
+from cli.output import (
+    index_option,
+    jobs_option,
+    json_option,
+    list_unreadable,
+    model_option,
+    photo_path,
+    print_json,
+    say,
+)
 
 
 @click.command()
@@ -15,6 +24,7 @@ from cli.output import index_option, jobs_option, list_unreadable, model_option,
 @index_option
 @model_option
 @click.option("--replace", is_flag=True, help="Replace the item if the index has it.")
+@json_option
 @jobs_option
 def add(
     item_id: str,
@@ -22,6 +32,7 @@ def add(
     index: Path,
     model: Path,
     replace: bool,
+    as_json: bool,
     jobs: int | None,
 ) -> None:
     """Add the item ID with its PHOTOS to the index, in place and at once.
@@ -47,3 +58,5 @@ def add(
     list_unreadable(report.unreadable, "are left out")
     done = "replaced" if report.replaced else "added"
     say(f"{index}: {item_id} {done}, {report.photos} photo(s)")
+    if as_json:
+        print_json(report)

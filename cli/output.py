@@ -73,13 +73,21 @@ def shown_json(document: str) -> str:
     )
 
 
-def print_json(document: object, indent: int | None = 2) -> None:
-    """Print a result for machines: of dataclasses, tuples with names, and what JSON has.
+def print_json(document: object) -> None:
+    """Print a result for machines; takes what `json_text` takes."""
+    click.echo(json_text(document), color=True)
+
+
+def json_text(document: object, indent: int | None = 2) -> str:
+    """A result as JSON that a terminal can show.
 
     Numbers have six digits behind the point; what is no number is null.
+
+    Args:
+        document: of dataclasses, tuples with names, and what JSON has.
+        indent: of lines; all in one unless given.
     """
-    text = json.dumps(_plain(document), indent=indent, ensure_ascii=False)
-    click.echo(shown_json(text), color=True)
+    return shown_json(json.dumps(_plain(document), indent=indent, ensure_ascii=False))
 
 
 def _plain(value: object) -> object:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cli.output import photo_progress, say
+from cli.output import json_option, photo_progress, print_json, say
 
 
 @click.command()
@@ -24,7 +24,10 @@ from cli.output import photo_progress, say
     "--size", type=click.IntRange(32, 1024), default=96, show_default=True, help="Side in pixels."
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-def sample(folder: Path, items: int, photos: int, queries: int, size: int, seed: int) -> None:
+@json_option
+def sample(
+    folder: Path, items: int, photos: int, queries: int, size: int, seed: int, as_json: bool
+) -> None:
     """Write a generated catalogue into DIR, with photos to match and the truth about them.
 
     Items differ in shape, colour, label and text; about every fifth is a look-alike of the one
@@ -64,3 +67,5 @@ def sample(folder: Path, items: int, photos: int, queries: int, size: int, seed:
         except (FileExistsError, ValueError) as error:
             raise click.ClickException(str(error)) from error
     say(f"{folder}: {items:,} items with {photos:,} photos each, {queries:,} photos to match")
+    if as_json:
+        print_json({"items": items, "photos": photos, "queries": queries})
