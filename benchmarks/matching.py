@@ -29,20 +29,14 @@ from pathlib import Path
 
 import numpy as np
 from grocery import embedded
-from reliability import (
-    auroc,
-    draw_reliability,
-    error_by_chance,
-    expected_calibration_error,
-    kept_at,
-    text_diagram,
-)
+from reliability import draw_reliability, error_by_chance, kept_at, text_diagram
 
 from embedder import Catalogue, Embedder, read_catalogue
 from embedder.labelled_vectors import LabelledVectors
 from index import Match, Matcher
 from index.calibrating import background, calibrate
 from index.calibration import write_calibration
+from index.measures import auroc, expected_calibration_error
 from index.store import Store
 
 HALVES = 4

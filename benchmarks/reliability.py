@@ -1,4 +1,4 @@
-"""How right confidences are: expected calibration error, reliability diagrams, AUROC."""
+"""How right confidences are: what chance makes of it, reliability diagrams."""
 
 from __future__ import annotations
 
@@ -7,27 +7,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from index.measures import bins, expected_calibration_error
+
 Floats = npt.NDArray[np.floating]
 Flags = npt.NDArray[np.bool_]
-
-BINS = 15
-
-
-def bins(confidence: Floats, right: Flags, count: int = BINS) -> list[tuple[float, float, int]]:
-    """Mean confidence, share right and number of answers of each bin that has any."""
-    which = np.minimum((confidence * count).astype(int), count - 1)
-    return [
-        (float(confidence[inside].mean()), float(right[inside].mean()), int(inside.sum()))
-        for inside in (which == number for number in range(count))
-        if inside.any()
-    ]
-
-
-def expected_calibration_error(confidence: Floats, right: Flags) -> float:
-    """Guo et al. 2017, with 15 bins of equal width: the mean of |confidence - share right|."""
-    return sum(abs(mean - share) * count for mean, share, count in bins(confidence, right)) / len(
-        right
-    )
 
 
 def error_by_chance(confidence: Floats, photo: npt.NDArray[np.int64], draws: int = 50) -> float:
@@ -39,15 +22,6 @@ def error_by_chance(confidence: Floats, photo: npt.NDArray[np.int64], draws: int
     which = np.unique(photo, return_inverse=True)[1]
     lucky = (rng.random(which.max() + 1)[which] < confidence for _ in range(draws))
     return float(np.mean([expected_calibration_error(confidence, right) for right in lucky]))
-
-
-def auroc(score: Floats, positive: Flags) -> float:
-    """How often a positive scores higher than a negative; ties count half."""
-    values, ranks, counts = np.unique(score, return_inverse=True, return_counts=True)
-    places = np.cumsum(counts) - (counts - 1) / 2
-    pairs = int(positive.sum()) * int((~positive).sum())
-    below = places[ranks][positive].sum() - positive.sum() * (positive.sum() + 1) / 2
-    return float(below / pairs) if pairs and len(values) else float("nan")
 
 
 def kept_at(score: Floats, right: Flags, known: Flags, false: float = 0.01) -> float:

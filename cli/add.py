@@ -9,10 +9,12 @@ import click
 from cli.output import (
     index_option,
     jobs_option,
+    json_option,
     list_unreadable,
     model_option,
     photo_path,
     photo_progress,
+    print_json,
     say,
 )
 
@@ -23,6 +25,7 @@ from cli.output import (
 @index_option
 @model_option
 @click.option("--replace", is_flag=True, help="Replace the item if the index has it.")
+@json_option
 @jobs_option
 def add(
     item_id: str,
@@ -30,6 +33,7 @@ def add(
     index: Path,
     model: Path,
     replace: bool,
+    as_json: bool,
     jobs: int | None,
 ) -> None:
     """Add the item ID with its PHOTOS to the index, in place and at once.
@@ -58,3 +62,5 @@ def add(
     list_unreadable(report.unreadable, "are left out")
     done = "replaced" if report.replaced else "added"
     say(f"{index}: {item_id} {done}, {report.photos} photo(s)")
+    if as_json:
+        print_json(report)

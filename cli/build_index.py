@@ -9,10 +9,12 @@ import click
 from cli.output import (
     index_option,
     jobs_option,
+    json_option,
     list_unreadable,
     listed,
     model_option,
     photo_progress,
+    print_json,
     say,
 )
 
@@ -27,9 +29,16 @@ from cli.output import (
     is_flag=True,
     help="Take over only what is whole of a damaged index, and make the rest anew.",
 )
+@json_option
 @jobs_option
 def build_index(
-    catalogue: Path, model: Path, index: Path, skip_empty: bool, repair: bool, jobs: int | None
+    catalogue: Path,
+    model: Path,
+    index: Path,
+    skip_empty: bool,
+    repair: bool,
+    as_json: bool,
+    jobs: int | None,
 ) -> None:
     """Embed the photos of CATALOGUE and write an index file with a centroid an item.
 
@@ -80,3 +89,5 @@ def build_index(
         say("Confidences are fitted anew: if they were by 'embed calibrate', run that again")
     photos = f"{report.photos:,} photos ({report.embedded:,} embedded now)"
     say(f"{index}: {report.items:,} items, {photos}")
+    if as_json:
+        print_json(report)

@@ -9,10 +9,12 @@ import click
 from cli.output import (
     index_option,
     jobs_option,
+    json_option,
     list_unreadable,
     listed,
     model_option,
     photo_progress,
+    print_json,
     say,
 )
 
@@ -21,8 +23,9 @@ from cli.output import (
 @click.argument("photos", type=click.Path(path_type=Path))
 @index_option
 @model_option
+@json_option
 @jobs_option
-def calibrate(photos: Path, index: Path, model: Path, jobs: int | None) -> None:
+def calibrate(photos: Path, index: Path, model: Path, as_json: bool, jobs: int | None) -> None:
     """Fit the confidences of the index to PHOTOS, whose items are known.
 
     PHOTOS is a folder with a folder an item, or a CSV file, as a catalogue is, of other photos than
@@ -54,3 +57,5 @@ def calibrate(photos: Path, index: Path, model: Path, jobs: int | None) -> None:
             f"{len(left_out)} item(s) that the index does not have are left out: {listed(left_out)}"
         )
     say(f"{index}: confidences fitted to {report.photos:,} photos of {report.items:,} items")
+    if as_json:
+        print_json(report)

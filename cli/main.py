@@ -17,7 +17,17 @@ from cli.output import shown
 from embedder.errors import EmbedError
 from embedder.version import __version__
 
-_COMMANDS = ("sample", "train", "build-index", "add", "remove", "calibrate", "match", "verify")
+_COMMANDS = (
+    "sample",
+    "train",
+    "build-index",
+    "match",
+    "add",
+    "remove",
+    "evaluate",
+    "calibrate",
+    "verify",
+)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -17,12 +16,13 @@ from cli.output import (
     doubt,
     index_option,
     jobs_option,
+    json_option,
+    json_text,
     listed,
     model_option,
     photo_path,
     photo_progress,
     say,
-    shown_json,
     table,
     table_within,
 )
@@ -84,6 +84,7 @@ FORMATS = ("table", "json", "jsonl", "csv")
     metavar="FILE",
     help="Write an HTML page too, with each photo beside the item it is said to show.",
 )
+@json_option
 @jobs_option
 def match(
     candidates: str,
@@ -97,6 +98,7 @@ def match(
     max_error: float,
     strict: bool,
     report: Path | None,
+    as_json: bool,
     jobs: int | None,
 ) -> None:
     """Say which of PHOTOS shows which candidate.
@@ -122,6 +124,8 @@ def match(
     from embedder.quiet import native_output_silenced
     from index import Matcher, read_candidates
 
+    if as_json and format_ not in ("table", "json"):
+        raise click.UsageError(f"expected --json or --format {format_}, found both")
     if report is not None:
         from cli.page_file import refuse_place
         from cli.report import facts_of, write_report
@@ -146,7 +150,7 @@ def match(
             )
         try:
             # Otherwise click would take what looks like a colour out of the names in a CSV file.
-            click.echo(_FORMATTERS[format_](matches), nl=False, color=True)
+            click.echo(_FORMATTERS["json" if as_json else format_](matches), nl=False, color=True)
             _summarise(matches, independent)
         finally:  # also where the reader of the results has gone, as with `| head`
             if report is not None:
@@ -209,24 +213,12 @@ def _as_table(matches: Matches) -> str:
     return table_within(width, rows, right, spare=(5, 4)) + "\n"
 
 
-def _rounded(value: object) -> object:
-    if isinstance(value, dict):
-        return {name: _rounded(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(inner) for inner in value]
-    return round(value, 6) if isinstance(value, float) else value
-
-
 def _as_json(matches: Matches) -> str:
-    return _json(matches.to_dict(), indent=2)
+    return json_text(matches.to_dict()) + "\n"
 
 
 def _as_jsonl(matches: Matches) -> str:
-    return "".join(_json(found.to_dict()) for found in matches)
-
-
-def _json(document: object, indent: int | None = None) -> str:
-    return shown_json(json.dumps(_rounded(document), indent=indent, ensure_ascii=False)) + "\n"
+    return "".join(json_text(found.to_dict(), None) + "\n" for found in matches)
 
 
 def _as_csv(matches: Matches) -> str:
@@ -234,6 +226,10 @@ def _as_csv(matches: Matches) -> str:
 
     rows = [[_rounded(getattr(found, name)) for name in COLUMNS] for found in matches]
     return "".join(map(_csv_line, [COLUMNS, *rows]))
+
+
+def _rounded(value: object) -> object:
+    return round(value, 6) if isinstance(value, float) else value
 
 
 def _csv_line(values: Sequence[object]) -> str:

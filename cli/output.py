@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +53,7 @@ index_option = click.option(
 )
 # Not refused by click where it may not be read: one bad photo does not stop the others.
 photo_path = click.Path(path_type=Path, readable=False)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 jobs_option = click.option(
     "--jobs", type=click.IntRange(min=1), help="Threads to use.  [default: all cores]"
 )
@@ -69,6 +73,39 @@ def shown_json(document: str) -> str:
     return _NOT_SHOWN.sub(
         lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", document
     )
+
+
+def print_json(document: object) -> None:
+    """Print a result for machines; takes what `json_text` takes."""
+    click.echo(json_text(document), color=True)
+
+
+def json_text(document: object, indent: int | None = 2) -> str:
+    """A result as JSON that a terminal can show.
+
+    Numbers have six digits behind the point; what is no number is null.
+
+    Args:
+        document: of dataclasses, tuples with names, and what JSON has.
+        indent: of lines; all in one unless given.
+    """
+    return shown_json(json.dumps(_plain(document), indent=indent, ensure_ascii=False))
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    elif isinstance(value, tuple) and hasattr(value, "_asdict"):
+        value = value._asdict()
+    elif isinstance(value, PhotoError):
+        value = {"photo": value.photo, "reason": value.reason}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    return value
 
 
 def say(text: str) -> None:

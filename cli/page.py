@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
@@ -87,3 +87,27 @@ def figure(picture: str, caption: str) -> str:
     """A picture and what stands below it, both as HTML."""
     said = f"<figcaption>{caption}</figcaption>" if caption else ""
     return f"<figure>{picture}{said}</figure>"
+
+
+def section(title: str, content: str, kind: str = "matched") -> str:
+    """A part of a page.
+
+    Args:
+        title: as text.
+        content: as HTML.
+        kind: which colour it has: that of a status of a match.
+    """
+    return f'<section class="{kind}"><h2>{text(title)}</h2>\n{content}</section>\n'
+
+
+def table_of(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table with a heading; cells are HTML, and the first of each row says what it is about."""
+    heads = "".join(f'<th scope="col">{text(column)}</th>' for column in columns)
+    lines = "".join(
+        f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>\n'
+        for row in rows
+    )
+    return (
+        f'<div class="table"><table><thead><tr>{heads}</tr></thead><tbody>\n{lines}</tbody>'
+        "</table></div>\n"
+    )

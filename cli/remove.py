@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from cli.output import index_option, say
+from cli.output import index_option, json_option, print_json, say
 
 
 @click.command(short_help="Remove items from the index.")
 @click.argument("ids", metavar="IDS...", nargs=-1, required=True)
 @index_option
-def remove(ids: tuple[str, ...], index: Path) -> None:
+@json_option
+def remove(ids: tuple[str, ...], index: Path, as_json: bool) -> None:
     """Remove the items IDS from the index: all of them, or none if one is unknown.
 
     Items of the catalogue come back when the index is built again: remove their folders too.
@@ -24,4 +25,7 @@ def remove(ids: tuple[str, ...], index: Path) -> None:
     """
     from index import remove_items
 
-    say(f"{index}: {remove_items(index, ids)} item(s) removed")
+    removed = remove_items(index, ids)
+    say(f"{index}: {removed} item(s) removed")
+    if as_json:
+        print_json({"removed": removed})

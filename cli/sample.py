@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from cli.output import photo_progress, say
+from cli.output import json_option, photo_progress, print_json, say
 
 
 @click.command(short_help="Generate a catalogue and photos, to try things with.")
@@ -38,7 +38,10 @@ from cli.output import photo_progress, say
     show_default=True,
     help="Another one gives other items.",
 )
-def sample(folder: Path, items: int, photos: int, queries: int, size: int, seed: int) -> None:
+@json_option
+def sample(
+    folder: Path, items: int, photos: int, queries: int, size: int, seed: int, as_json: bool
+) -> None:
     """Write a generated catalogue into DIR, with photos to match and the truth about them.
 
     Items differ in shape, colour, label and text; about every fifth is a look-alike of the one
@@ -78,3 +81,5 @@ def sample(folder: Path, items: int, photos: int, queries: int, size: int, seed:
         except (FileExistsError, ValueError) as error:
             raise click.ClickException(str(error)) from error
     say(f"{folder}: {items:,} items with {photos:,} photos each, {queries:,} photos to match")
+    if as_json:
+        print_json({"items": items, "photos": photos, "queries": queries})

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from cli.output import model_option, say, share
+from cli.output import json_option, model_option, print_json, say, share
 from cli.training_progress import training_progress
 
 
@@ -120,6 +120,7 @@ def _amounts(
     is_flag=True,
     help="Start anew: replace a model that is there. If stopped, the same command goes on.",
 )
+@json_option
 def train(
     catalogue: Path,
     model: Path,
@@ -139,6 +140,7 @@ def train(
     tensorboard: Path | None,
     seed: int,
     replace: bool,
+    as_json: bool,
 ) -> None:
     """Learn to tell the items of CATALOGUE apart; write a model folder.
 
@@ -184,3 +186,5 @@ def train(
         f"{facts['judged_items'] or facts['items']:,} items"
     )
     say(f"LiteRT agrees (lowest cosine {facts['litert_cosine']:.6f})")
+    if as_json:
+        print_json({"fingerprint": info.fingerprint, **facts})

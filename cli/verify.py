@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.output import index_option, model_option, photo_progress, shown
+from cli.output import (
+    index_option,
+    json_option,
+    model_option,
+    photo_progress,
+    print_json,
+    shown,
+)
 
 if TYPE_CHECKING:
     from index import Verified
@@ -17,7 +24,8 @@ if TYPE_CHECKING:
 @click.command(short_help="Say whether index and model are whole.")
 @index_option
 @model_option
-def verify(index: Path, model: Path) -> None:
+@json_option
+def verify(index: Path, model: Path, as_json: bool) -> None:
     """Look at all of an index, what is kept beside it, and its model; say what is damaged.
 
     Exit with 1 if anything is, also where that costs the next build some time and nothing else.
@@ -35,12 +43,10 @@ def verify(index: Path, model: Path) -> None:
     with photo_progress("Verifying", unit="items") as show:
         found = verify_index(index, on_progress=show)
     of_model = model_problems(model) or _other_model(found, model)
-    for problem in (*found.problems, *found.kept_problems, *of_model):
-        click.echo(shown(problem))
-    if not found.problems:
-        click.echo(shown(f"{index}: whole, {found.items:,} items"))
-    if not of_model:
-        click.echo(shown(f"{model}: whole, and runs"))
+    if as_json:
+        print_json({"index": found, "model_problems": of_model})
+    else:
+        _print(found, of_model, index, model)
     if found.problems:
         catalogue = quote(found.info.catalogue) if found.info else "CATALOGUE"
         options = f"--index {quote(str(index))} --model {quote(str(model))}"
@@ -52,6 +58,15 @@ def verify(index: Path, model: Path) -> None:
         raise click.ClickException(f"{model} cannot be used")
     if found.kept_problems:
         raise click.ClickException(f"what is kept of the photos of {index} is damaged: no loss")
+
+
+def _print(found: Verified, of_model: list[str], index: Path, model: Path) -> None:
+    for problem in (*found.problems, *found.kept_problems, *of_model):
+        click.echo(shown(problem))
+    if not found.problems:
+        click.echo(shown(f"{index}: whole, {found.items:,} items"))
+    if not of_model:
+        click.echo(shown(f"{model}: whole, and runs"))
 
 
 def _other_model(found: Verified, model: Path) -> list[str]:

@@ -1,6 +1,6 @@
 """Write the reference of the command line from the commands themselves.
 
-    python docs/cli_reference.py
+python docs/cli_reference.py
 """
 
 from __future__ import annotations

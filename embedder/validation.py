@@ -96,8 +96,10 @@ def rivals(vectors: Floats, truth: Indices, centres: Floats) -> Indices:
     return np.concatenate(counts).astype(np.int64) if counts else np.zeros(0, np.int64)
 
 
-def candidate_accuracy(rival_counts: Indices, items: int, candidates: int = CANDIDATES) -> float:
-    """Share of photos that are right among `candidates` drawn at random with the right one.
+def candidate_accuracies(
+    rival_counts: Indices, items: int, candidates: int = CANDIDATES
+) -> npt.NDArray[np.float64]:
+    """The chance of each photo to be right among `candidates` drawn at random with the right one.
 
     Exact, without drawing: with r rivals among the other M = items - 1, the right one of c wins
     with probability C(M - r, c - 1) / C(M, c - 1). Each photo is scored by itself.
@@ -106,6 +108,12 @@ def candidate_accuracy(rival_counts: Indices, items: int, candidates: int = CAND
     wins = np.ones(len(rival_counts))
     for drawn in range(min(candidates, items) - 1):
         wins *= np.maximum(others - rival_counts - drawn, 0) / (others - drawn)
+    return wins
+
+
+def candidate_accuracy(rival_counts: Indices, items: int, candidates: int = CANDIDATES) -> float:
+    """The mean of `candidate_accuracies`; not a number without photos."""
+    wins = candidate_accuracies(rival_counts, items, candidates)
     return float(wins.mean()) if len(wins) else float("nan")
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from index.building import BuildReport, build_index
     from index.candidates import candidate_line, read_candidates
     from index.editing import AddReport, add_item, remove_items
+    from index.evaluating import Evaluation, evaluate
     from index.matching import Matcher
     from index.recalibrating import CalibrationReport, calibrate_index
     from index.results import Alternative, Match, Matches
@@ -23,6 +24,7 @@ __all__ = [
     "Alternative",
     "BuildReport",
     "CalibrationReport",
+    "Evaluation",
     "Match",
     "Matcher",
     "Matches",
@@ -33,6 +35,7 @@ __all__ = [
     "build_index",
     "calibrate_index",
     "candidate_line",
+    "evaluate",
     "read_candidates",
     "remove_items",
     "verify_index",
@@ -43,6 +46,7 @@ _MODULE_OF = {
     "Alternative": "index.results",
     "BuildReport": "index.building",
     "CalibrationReport": "index.recalibrating",
+    "Evaluation": "index.evaluating",
     "Match": "index.results",
     "Matcher": "index.matching",
     "Matches": "index.results",
@@ -53,6 +57,7 @@ _MODULE_OF = {
     "build_index": "index.building",
     "calibrate_index": "index.recalibrating",
     "candidate_line": "index.candidates",
+    "evaluate": "index.evaluating",
     "read_candidates": "index.candidates",
     "remove_items": "index.editing",
     "verify_index": "index.verifying",

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.labelled_vectors import LabelledVectors
+from embedder.sampling import evenly
 from embedder.score_space import unit
 from index.calibration import LOWEST_TEMPERATURE, Calibration, Scores, bent, log_mean_exp
 from index.rows import Row
@@ -34,15 +35,21 @@ def background(store: Store) -> LabelledVectors:
     Raises:
         IndexFileError: a row is damaged.
     """
-    count = len(store)
-    wanted = set(
-        np.linspace(0, count - 1, min(count, MOST_BACKGROUND)).round().astype(int).tolist()
-    )
-    ids = [item_id for at, item_id in enumerate(store.ids()) if at in wanted]
+    ids = sample_ids(store, MOST_BACKGROUND)
     vectors, unknown = store.centroids(ids)
     if unknown:
         raise store.damaged_ids()
     return LabelledVectors(vectors, tuple(ids))
+
+
+def sample_ids(store: Store, most: int) -> list[str]:
+    """At most so many of the ids of an index, evenly spread.
+
+    Raises:
+        IndexFileError: an id is damaged.
+    """
+    wanted = set(evenly(len(store), most).tolist())
+    return [item_id for at, item_id in enumerate(store.ids()) if at in wanted]
 
 
 def calibrate(
@@ -79,15 +86,15 @@ def calibrate(
     asked = project(vectors)
     scores = asked @ project(np.array([row.vector() for row in found.values()])).T
     if not given:
-        own = [_without(vector, found[item]) for vector, item in zip(vectors, items, strict=True)]
+        own = [without(vector, found[item]) for vector, item in zip(vectors, items, strict=True)]
         scores[np.arange(len(truth)), truth] = (asked * project(np.array(own))).sum(axis=1)
     behind = np.isin(np.arange(len(found)), [columns[item] for item in others.items])
     fitted = fit_calibration(scores, truth, behind)
     return fitted and replace(fitted, given=given)
 
 
-def _without(vector: npt.NDArray[np.float32], row: Row) -> npt.NDArray[np.float32]:
-    """The centroid of an item without one of its photos."""
+def without(vector: npt.NDArray[np.float32], row: Row) -> npt.NDArray[np.float32]:
+    """The centroid (dim,) of an item without one of its photos, of which `vector` is one."""
     # Vectors have unit norm, so the squared length of their mean is 1 less the dispersion.
     total = row.vector() * (row.photos * np.sqrt(max(0.0, 1.0 - row.dispersion)))
     without: npt.NDArray[np.float32] = unit(total - vector).astype(np.float32)
