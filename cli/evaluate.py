@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _MOST_SHOWN = 5
 
 
-@click.command()
+@click.command(short_help="Measure how well an index tells items apart.")
 @click.argument("catalogue", type=click.Path(path_type=Path))
 @index_option
 @model_option
@@ -73,7 +73,10 @@ def evaluate(
         embedder = matcher.embedder
         with native_output_silenced():
             embedder.warm_up()
-        with photo_progress("Embedding") as embedded, photo_progress("Asking", "sizes") as asked:
+        with (
+            photo_progress("Embedding") as embedded,
+            photo_progress("Asking", "sizes", patience=0.01) as asked,
+        ):
             found = measured(
                 photos,
                 embedder,

@@ -36,6 +36,7 @@ FORMATS = ("table", "json", "jsonl", "csv")
 @click.command(short_help="Say which photo shows which candidate.")
 @click.option(
     "--candidates",
+    type=click.Path(allow_dash=True, readable=False),
     required=True,
     metavar="FILE",
     help="The items that can be in the photos: one id a line, or 'id,quantity', or with a tab in "

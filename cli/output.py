@@ -182,7 +182,7 @@ def photo_progress(
     Args:
         what: is done.
         unit: what is counted.
-        patience: seconds after which it appears, for what is mostly done before.
+        patience: seconds after which it appears, for what is mostly done before, or comes later.
 
     Yields:
         a function to call with (photos done, photos in all), or of another unit.
@@ -207,6 +207,8 @@ def photo_progress(
                 inner = begin()
             if inner is not None:
                 inner(done, total)
+            if done >= total:
+                open_bars.close()  # there may be another bar after this one
 
         if not patience:
             inner = begin()

@@ -21,8 +21,9 @@ _HEAD = """\
 
 Written from the commands by `make reference`; `embed COMMAND --help` says the same.
 
-Results go to standard output, everything else to standard error. Exit statuses and what scripts need:
-[scripts and CI](../howto/scripts.md). What each command looks like: [in a terminal](../walkthrough.md).
+Results go to standard output, everything else to standard error. Exit statuses and what scripts
+need: [scripts and CI](../howto/scripts.md). What the commands print:
+[in a terminal](../walkthrough.md).
 """
 
 

@@ -1,26 +1,15 @@
 """The pages that show a terminal show what the commands print now."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 from screen import COLUMNS, run_in_terminal, screen
 
-DOCS = Path(__file__).parents[2] / "docs"
+
+@pytest.fixture(scope="module")
+def walkthrough(docs_script):
+    return docs_script("walkthrough")
 
 
-def script(name):
-    """A script of docs/ as a module."""
-    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-walkthrough = script("walkthrough")
-
-
-def test_the_pages_show_what_the_commands_print():
+def test_the_pages_show_what_the_commands_print(walkthrough):
     # The pages were filled from tmux; here the same comes without it, so CI needs none.
     environment = walkthrough.environment() | {"TERM": "xterm"}
     status = 0
@@ -40,7 +29,7 @@ def test_the_pages_show_what_the_commands_print():
             )
 
 
-def test_all_commands_are_shown():
+def test_all_commands_are_shown(walkthrough):
     from cli.main import main
 
     shown = {
@@ -52,7 +41,7 @@ def test_all_commands_are_shown():
     assert set(main.list_commands(None)) <= shown
 
 
-def test_a_command_that_would_be_cut_in_two_is_refused():
+def test_a_command_that_would_be_cut_in_two_is_refused(walkthrough):
     with pytest.raises(ValueError, match="expected a command in one line of 80 columns"):
         walkthrough.commands_of(f"```console\n$ {'x' * COLUMNS}\n```\n")
 
@@ -67,7 +56,7 @@ def test_a_command_that_would_be_cut_in_two_is_refused():
         "missing (in no photo): sku-000004",
     ],
 )
-def test_no_more_is_taken_for_varying_than_numbers(line):
+def test_no_more_is_taken_for_varying_than_numbers(line, walkthrough):
     """Each word and each id of what commands say counts: another one is seen."""
     words = [word for word in line.split() if word.strip("$-+.%,0123456789")]
     for word in words:
