@@ -162,7 +162,7 @@ def _accuracies(found: Evaluation) -> str:
 
 
 def _confidences(found: Evaluation) -> str:
-    rows = [["candidates", "ECE", "unknown AUROC", "matched, %", "wrong, %"]]
+    rows = [["among", "ECE", "unknown AUROC", "matched, %", "wrong, %"]]  # 80 columns
     for of in found.sets:
         rows.append(
             [

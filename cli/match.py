@@ -166,7 +166,7 @@ def match(
                 write_report(report, matches, missing, objects, matcher.store, facts, jobs)
                 say(f"{report}: the report, to be opened in a browser")
     if all(found.status == "unreadable" for found in matches):
-        raise click.ClickException("none of the photos can be read")
+        raise click.ClickException("none of the photos can be read: the lines above say why")
     if strict and (matches.missing or any(found.status != "matched" for found in matches)):
         raise click.exceptions.Exit(3)
 

@@ -55,7 +55,9 @@ def verify(index: Path, model: Path, as_json: bool) -> None:
             f"'embed build-index {catalogue} --repair {options}'"
         )
     if of_model:
-        raise click.ClickException(f"{model} cannot be used")
+        raise click.ClickException(
+            f"{model} cannot be used: restore it, or train and build the index again"
+        )
     if found.kept_problems:
         raise click.ClickException(f"what is kept of the photos of {index} is damaged: no loss")
 

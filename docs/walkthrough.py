@@ -36,12 +36,12 @@ _VARYING = (
     (r"^photos/[^\n]*(?:\nphotos/[^\n]*)+", lambda rows: "\n".join(sorted(rows[0].split("\n")))),
     (r"[\d,.]+ (photos|items|steps|pictures)/s", r"N \1/s"),
     (r"\b\d+:\d\d(:\d\d)?\b", "TIME"),
-    (r"\d+\.\d%", "SHARE"),
-    (r"[-+]?\d\.\d{3,}", "NUMBER"),
+    (r"version \d[\w.]*", "version V"),
+    (r"[-+]?\d+\.\d+", "NUMBER"),
+    (r"\b\d+ \(\d+-\d+\)", "SHARE (LOW-HIGH)"),
     (r"(?<=left)  best$", ""),  # which epochs are depends on the last digits of floats
     (r"epoch \d+ of", "epoch N of"),
     (r"(?<=NUMBER  )sku-\d+$", "RUNNER-UP"),
-    (r"version \d[\w.]*", "version V"),
     # Shown where there is much to wait for, such as on a machine that is busy.
     (r"^(\$ embed (?:match|add) [^\n]*)\nEmbedding ━[^\n]*", r"\1"),
     (r"/tmp/embed-\w{8}", "FOLDER"),

@@ -138,7 +138,10 @@ def check_tables(path: Path, connection: sqlite3.Connection) -> None:
     if ours or (application, version) == (APPLICATION_ID, FORMAT_VERSION):
         raise IndexFileError(f"{path}: its first page is damaged: {MEND}")
     if application != APPLICATION_ID:
-        raise OtherFileError(f"{path}: expected an index file, found another SQLite database")
+        raise OtherFileError(
+            f"{path}: expected an index file, found another SQLite database: "
+            "name another with --index"
+        )
     raise OtherFileError(
         f"{path}: expected format version {FORMAT_VERSION}, found {version}: written by an older "
         "version of embed: build the index again"
