@@ -23,6 +23,7 @@ from embedder.training_options import Augmentation, EpochReport, Listener, Train
 from embedder.validation import candidate_accuracies, centroids, rivals
 
 PHOTOS = (5, 10, 20, 50, 100)  # an item
+_STEP = 1.25  # a smaller one shows nothing
 _EPOCHS = (0.5, 1.0, 2.0)  # of those asked for
 _TEST_SHARE, _MOST_TESTED = 0.2, 10  # photos of an item
 _FEWEST = 7  # photos an item has to have: five to learn from, and one or two to ask about
@@ -153,10 +154,10 @@ def _split(catalogue: Catalogue, seed: int) -> _Split:
 
 
 def _amounts(split: _Split) -> list[int]:
-    """How many photos an item to learn from: those that most items have, and all of them."""
+    """How many photos an item to learn from: steps that most items have, and all of them."""
     typical = int(np.median([len(paths) for paths in split.learn.values()]))
-    amounts = [photos for photos in PHOTOS if photos < typical]
-    return amounts if typical > PHOTOS[-1] else [*amounts, typical]
+    amounts = [photos for photos in PHOTOS if _STEP * photos <= typical]
+    return amounts if PHOTOS[-1] in amounts else [*amounts, typical]
 
 
 def _trained(

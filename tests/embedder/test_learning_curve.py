@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from embedder import Catalogue, CatalogueError, Embedder, TrainingError
-from embedder.learning_curve import _split, learning_curve, options_of
+from embedder.learning_curve import _amounts, _split, learning_curve, options_of
 from embedder.model_files import Architecture, ModelInfo, read_model_info
 from embedder.training_options import Augmentation, TrainingOptions
 
@@ -43,6 +43,21 @@ def test_photos_that_are_tested_are_never_learned_from() -> None:
         assert len(split.learn[item]) >= 5
     again, other = (_split(Catalogue(Path("here"), photos), seed) for seed in (0, 1))
     assert split == again != other
+
+
+@pytest.mark.parametrize(
+    ("photos", "amounts"),
+    [
+        (7, [6]),
+        (12, [5, 10]),
+        (30, [5, 10, 24]),
+        (100, [5, 10, 20, 50, 90]),
+        (500, [5, 10, 20, 50, 100]),
+    ],
+)
+def test_amounts_are_steps_that_the_photos_reach(photos: int, amounts: list[int]) -> None:
+    of_items = {item: (f"{item}.jpg",) * photos for item in "ab"}
+    assert _amounts(_split(Catalogue(Path("here"), of_items), 0)) == amounts
 
 
 def test_too_few_photos_are_an_error() -> None:
