@@ -23,7 +23,7 @@ default_role = "code"  # what docstrings set in backticks
 autodoc_member_order = "bysource"
 autodoc_mock_imports = ["keras", "tensorflow"]  # only to read docstrings: seconds less
 autodoc_typehints_format = "short"
-autodoc_class_signature = "separated"
+autodoc_preserve_defaults = True
 napoleon_use_ivar = True  # a dataclass has its fields once, with the texts under Attributes
 
 # A reference must lead somewhere. Left out are types in signatures: of other projects, whose lists
