@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from screen import run_in_terminal
 
-from cli.output import shown, shown_json, table
+from cli.output import shown, shown_json, table, table_within
 from embedder import read_catalogue
 from index import build_index
 
@@ -53,6 +53,38 @@ def test_a_table_has_a_line_a_row_whatever_is_in_its_cells():
     lines = table([["photo", "item"], [EVIL, "a\nb"], ["c", EVIL]], frozenset({1})).split("\n")
     assert [line.split() for line in lines[1:]] == [[HARMLESS, "a\\nb"], ["c", HARMLESS]]
     assert {len(line) for line in lines} == {len(HARMLESS) * 2 + 2}
+
+
+WIDE = [
+    ["photo", "item", "score", "margin", "why"],
+    ["photos/1.jpg", "sku-000001", "0.123", "-0.456", "sku-000002 is likelier by itself"],
+    ["photos/2.jpg", "sku-000002", "0.987", "+0.654", ""],
+]
+NUMBERS = frozenset({2, 3})
+
+
+@pytest.mark.parametrize(
+    ("width", "left_out", "why_below"),
+    [
+        (73, [], False),
+        (72, [], True),
+        (39, [], True),
+        (38, [3], True),
+        (31, [3], True),
+        (30, [3, 2], True),
+        (5, [3, 2], True),
+    ],
+)
+def test_a_narrow_terminal_has_remarks_below_and_then_fewer_columns(width, left_out, why_below):
+    lines = table_within(width, WIDE, NUMBERS, spare=(3, 2)).split("\n")
+    kept = [at for at in range(4) if at not in left_out]
+    cells = [[row[at] for at in kept] for row in WIDE]
+    if why_below:
+        assert lines.pop(2) == "  sku-000002 is likelier by itself"
+        assert [line.split() for line in lines] == cells
+        assert width < 20 or max(map(len, lines)) <= width
+    else:
+        assert "\n".join(lines) == table(WIDE, NUMBERS)
 
 
 @pytest.fixture(scope="module")
