@@ -198,7 +198,7 @@ def photo_progress(
             open_bars.enter_context(bar)
             task = bar.add_task(what, total=None, note="")
             # Where there was nothing to do, nothing is left of it.
-            open_bars.callback(lambda: bar.update(task, visible=bar.tasks[task].total is not None))
+            open_bars.callback(lambda: bar.update(task, visible=bool(bar.tasks[task].total)))
             return shower(bar, task, unit)
 
         def show(done: int, total: int) -> None:
