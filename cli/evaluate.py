@@ -20,6 +20,7 @@ from cli.output import (
 )
 
 if TYPE_CHECKING:
+    from embedder import Catalogue
     from index import Evaluation
     from index.measures import Figure
 
@@ -114,7 +115,7 @@ def evaluate(
         if as_json:
             print_json(found)
         else:
-            click.echo(_as_tables(found))
+            click.echo(_as_tables(found, photos))
         if report is not None:
             write_evaluation(report, found, photos, matcher.store, jobs)
             say(f"{report}: the report, to be opened in a browser")
@@ -135,7 +136,7 @@ def what_was_asked(found: Evaluation) -> str:
     return f"{kinds.asked:,} photos of {found.items:,} items asked ({said})"
 
 
-def _as_tables(found: Evaluation) -> str:
+def _as_tables(found: Evaluation, photos: Catalogue) -> str:
     among = f"among {found.index_items:,} items"
     rows = [["", "", "95 % interval"]]
     for name, figure in whole_figures(found):
@@ -148,7 +149,7 @@ def _as_tables(found: Evaluation) -> str:
     if worst:
         parts += ["", "Items with the most errors", _items(found)]
     if found.confusions:
-        parts += ["", "Most confused pairs", _pairs(found)]
+        parts += ["", "Most confused pairs", _pairs(found, photos)]
     return "\n".join(parts)
 
 
@@ -208,9 +209,9 @@ def _items(found: Evaluation) -> str:
     return table(rows, frozenset({1, 2, 3}))
 
 
-def _pairs(found: Evaluation) -> str:
+def _pairs(found: Evaluation, photos: Catalogue) -> str:
     rows = [["item", "taken for", "photos", "the worst"]]
-    for pair in found.confusions[:_MOST_SHOWN]:
-        count = f"{pair.photos} of {pair.asked}"
-        rows.append([pair.item_id, pair.taken_for, count, pair.photo])
+    shown = found.confusions[:_MOST_SHOWN]
+    for pair, worst in zip(shown, photos.within([pair.photo for pair in shown]), strict=True):
+        rows.append([pair.item_id, pair.taken_for, f"{pair.photos} of {pair.asked}", worst])
     return table(rows)
