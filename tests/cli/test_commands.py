@@ -241,7 +241,7 @@ def test_ctrl_c_stops_training_and_the_same_command_goes_on(embed, embed_path, t
 
 def test_help_shows_every_command_with_examples(embed):
     shown = embed("--help").stdout
-    names = ["sample", "train", "build-index", "calibrate", "match"]
+    names = ["sample", "train", "build-index", "match", "calibrate"]
     positions = [shown.index(f"\n  {name} ") for name in names]
     assert positions == sorted(positions)
     for name in names:
