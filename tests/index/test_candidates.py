@@ -175,7 +175,9 @@ listable = st.text(min_size=1).map(same_form).filter(is_listable)
 
 
 @given(
-    st.dictionaries(listable | st.from_regex(r"[a,#]{1,3}(,[0-9]{1,3}){0,3}"), st.integers(1, 99)),
+    st.dictionaries(
+        listable | st.from_regex(r"[a,#]{1,3}(,[0-9]{1,3}){0,3}").map(same_form), st.integers(1, 99)
+    ),
     st.sets(listable),
 )
 def test_lines_that_were_written_read_back_whatever_items_there_are(wanted, others):
