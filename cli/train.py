@@ -33,7 +33,11 @@ def _amounts(
     show_default=True,
     help="'compact' (trained from scratch), or a name of keras.applications, such as MobileNet.",
 )
-@click.option("--alpha", type=float, help="Width of a MobileNet backbone, such as 0.25.")
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 2, min_open=True),
+    help="Width of a MobileNet backbone, such as 0.25.",
+)
 @click.option(
     "--weights",
     default="none",
@@ -157,7 +161,6 @@ def train(
     """
     from embedder import read_catalogue
     from embedder.model_files import Architecture
-    from embedder.training import train as train_model
     from embedder.training_options import Augmentation, Listener, TrainingOptions
 
     options = TrainingOptions(
@@ -172,13 +175,16 @@ def train(
         augmentation=Augmentation(flip=flip, background=0.5 if backgrounds else 0.0).varied(vary),
         backgrounds=None if backgrounds is None else str(backgrounds),
     )
+    found = read_catalogue(catalogue)
+    from embedder.training import train as train_model  # TensorFlow: seconds
+
     log = Listener()
     if tensorboard is not None:
         from embedder.tensorboard_log import TensorBoardLog
 
         log = TensorBoardLog(tensorboard)
     with training_progress(log) as listener:
-        info = train_model(read_catalogue(catalogue), model, options, listener, replace)
+        info = train_model(found, model, options, listener, replace)
     facts = info.training
     say(
         f"{model}: epoch {facts['best_epoch']} of {facts['epochs']}, "
