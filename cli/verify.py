@@ -31,16 +31,22 @@ def verify(index: Path, model: Path) -> None:
     """
     from embedder.verifying import model_problems
     from index import verify_index
+    from index.schema import ELSEWHERE
 
     with photo_progress("Verifying", unit="items") as show:
         found = verify_index(index, on_progress=show)
-    of_model = model_problems(model) or _other_model(found, model)
+    elsewhere = found.info is not None and found.info.fingerprint == ELSEWHERE
+    of_model = [] if elsewhere else model_problems(model) or _other_model(found, model)
     for problem in (*found.problems, *found.kept_problems, *of_model):
         click.echo(shown(problem))
     if not found.problems:
         click.echo(shown(f"{index}: whole, {found.items:,} items"))
-    if not of_model:
+    if elsewhere:
+        click.echo(shown(f"{index}: built from vectors: it has no model to look at"))
+    elif not of_model:
         click.echo(shown(f"{model}: whole, and runs"))
+    if found.problems and elsewhere:
+        raise click.ClickException(f"{index} is damaged: build it from its vectors again")
     if found.problems:
         catalogue = quote(found.info.catalogue) if found.info else "CATALOGUE"
         options = f"--index {quote(str(index))} --model {quote(str(model))}"
