@@ -47,12 +47,12 @@ def add(
       embed add sku-9 new/ --replace
     """
     from cli.photos_given import photos_of_item
-    from embedder import Embedder
     from embedder.quiet import native_output_silenced
-    from index import add_item
+    from index import Matcher, add_item
 
     found = photos_of_item(photos)
-    embedder = Embedder.open(model)
+    with Matcher.open(index, model) as matcher:
+        embedder = matcher.embedder
     with native_output_silenced():
         embedder.warm_up()
     with photo_progress("Embedding", patience=1.0) as show:

@@ -39,14 +39,18 @@ def verify(index: Path, model: Path, as_json: bool) -> None:
     """
     from embedder.verifying import model_problems
     from index import verify_index
+    from index.schema import ELSEWHERE
 
     with photo_progress("Verifying", unit="items") as show:
         found = verify_index(index, on_progress=show)
-    of_model = model_problems(model) or _other_model(found, model)
+    elsewhere = found.info is not None and found.info.fingerprint == ELSEWHERE
+    of_model = [] if elsewhere else model_problems(model) or _other_model(found, model)
     if as_json:
         print_json({"index": found, "model_problems": of_model})
     else:
-        _print(found, of_model, index, model)
+        _print(found, of_model, index, None if elsewhere else model)
+    if found.problems and elsewhere:
+        raise click.ClickException(f"{index} is damaged: build it from its vectors again")
     if found.problems:
         catalogue = quote(found.info.catalogue) if found.info else "CATALOGUE"
         options = f"--index {quote(str(index))} --model {quote(str(model))}"
@@ -62,12 +66,14 @@ def verify(index: Path, model: Path, as_json: bool) -> None:
         raise click.ClickException(f"what is kept of the photos of {index} is damaged: no loss")
 
 
-def _print(found: Verified, of_model: list[str], index: Path, model: Path) -> None:
+def _print(found: Verified, of_model: list[str], index: Path, model: Path | None) -> None:
     for problem in (*found.problems, *found.kept_problems, *of_model):
         click.echo(shown(problem))
     if not found.problems:
         click.echo(shown(f"{index}: whole, {found.items:,} items"))
-    if not of_model:
+    if model is None:
+        click.echo(shown(f"{index}: built from vectors: it has no model to look at"))
+    elif not of_model:
         click.echo(shown(f"{model}: whole, and runs"))
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from index.recalibrating import CalibrationReport, calibrate_index
     from index.results import Alternative, Match, Matches
     from index.session import Session
+    from index.vector_building import VectorsReport, add_vectors, build_from_vectors
     from index.verifying import Verified, verify_index
     from index.views import Views
 
@@ -29,9 +30,12 @@ __all__ = [
     "Matcher",
     "Matches",
     "Session",
+    "VectorsReport",
     "Verified",
     "Views",
     "add_item",
+    "add_vectors",
+    "build_from_vectors",
     "build_index",
     "calibrate_index",
     "candidate_line",
@@ -51,9 +55,12 @@ _MODULE_OF = {
     "Matcher": "index.matching",
     "Matches": "index.results",
     "Session": "index.session",
+    "VectorsReport": "index.vector_building",
     "Verified": "index.verifying",
     "Views": "index.views",
     "add_item": "index.editing",
+    "add_vectors": "index.vector_building",
+    "build_from_vectors": "index.vector_building",
     "build_index": "index.building",
     "calibrate_index": "index.recalibrating",
     "candidate_line": "index.candidates",

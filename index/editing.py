@@ -67,7 +67,7 @@ def add_item(
     item_id = checked_id(item_id, str(path))
     refuse_folder(path)
     with Store.open(path) as store:
-        _refuse_item(store, embedder, item_id, replace)
+        refuse_known(store, embedder.info.fingerprint, item_id, replace)
     # Before the index is locked: others need not wait for photos to be embedded.
     names = (_place(photo, at) for at, photo in enumerate(photos))
     vectors = _counted(embedder.embed(photos, jobs), len(photos), on_progress)
@@ -76,8 +76,8 @@ def add_item(
     if item is None:
         why = f": {unreadable[0]}" if unreadable else ""
         raise CatalogueError(f"item '{item_id}': expected a readable photo, found none{why}")
-    with _opened_alone(path) as store:
-        replaced = _refuse_item(store, embedder, item_id, replace)
+    with opened_alone(path) as store:
+        replaced = refuse_known(store, embedder.info.fingerprint, item_id, replace)
         store.remove([item_id])
         store.put(item)  # without a signature: added by hand
         store.put_unreadable(item_id, unreadable)
@@ -100,9 +100,14 @@ def _place(photo: Photo, position: int) -> str:
     return photo_name(photo, position)
 
 
-def _refuse_item(store: Store, embedder: Embedder, item_id: str, replace: bool) -> bool:
-    """Refuse a model that is not the index's, and an item that is there; says if it is."""
-    refuse_other_model(store.path, store.info, embedder.info.fingerprint)
+def refuse_known(store: Store, fingerprint: str, item_id: str, replace: bool) -> bool:
+    """Refuse a model that is not the index's, and an item that is there; says if it is.
+
+    Raises:
+        CatalogueError: the item is there, and is not to be replaced.
+        ModelError: the index is of another model.
+    """
+    refuse_other_model(store.path, store.info, fingerprint)
     there = store.has(item_id)
     if there and not replace:
         raise CatalogueError(
@@ -128,7 +133,7 @@ def remove_items(path: str | os.PathLike[str], ids: Iterable[str]) -> int:
     path = Path(path)
     given = [ids] if isinstance(ids, str) else ids
     wanted = list(dict.fromkeys(checked_id(item_id, str(path)) for item_id in given))
-    with _opened_alone(path) as store:
+    with opened_alone(path) as store:
         unknown = [item_id for item_id in wanted if not store.has(item_id)]
         if unknown:
             raise unknown_ids_error(unknown, store)
@@ -138,7 +143,7 @@ def remove_items(path: str | os.PathLike[str], ids: Iterable[str]) -> int:
 
 
 @contextmanager
-def _opened_alone(path: Path) -> Iterator[Store]:
+def opened_alone(path: Path) -> Iterator[Store]:
     """An index that is there, to be written by nobody else meanwhile."""
     refuse_folder(path)
     Store.open(path).close()  # where there is none, not even a lock is written

@@ -16,7 +16,7 @@ from embedder.labelled_vectors import LabelledVectors
 from embedder.score_space import ScoreSpace, cosines
 from index.calibration import Calibration, read_background, read_calibration, uncalibrated
 from index.candidates import Candidates, check_candidates, unknown_ids_error
-from index.database import refuse_other_model
+from index.database import refuse_other_model, refuse_photos
 from index.describing import MAX_ERROR, CandidateSet
 from index.results import Matches
 from index.session import Rules, Session
@@ -63,8 +63,10 @@ class Matcher:
         """The model of the index.
 
         Raises:
-            ModelError: there is none, it is damaged, or the index is of another one.
+            ModelError: there is none, it is damaged, or the index is of another one, or of vectors
+                that were made elsewhere.
         """
+        refuse_photos(self.store.path, self.store.info)
         embedder = Embedder.open(self._model)
         refuse_other_model(self.store.path, self.store.info, embedder.info.fingerprint)
         return embedder
@@ -119,7 +121,7 @@ class Matcher:
         unknown: float | None = None,
         max_error: float = MAX_ERROR,
     ) -> Matches:
-        """`match` for photos that were embedded elsewhere with the model of the index.
+        """`match` for photos that were embedded elsewhere, as those of the index were.
 
         Args:
             vectors: float (photos, dim); scaled to unit norm here.
@@ -136,7 +138,7 @@ class Matcher:
                 `match`.
         """
         session = self._session(candidates, Rules(independent, unknown, max_error))
-        unit = _unit_rows(vectors, self.store.info.dim)
+        unit = unit_rows(vectors, self.store.info.dim)
         return session.extend_vectors(unit, names, objects)
 
     def nearest(
@@ -164,7 +166,7 @@ class Matcher:
         if count < 1:
             raise ValueError(f"expected a count of 1 or more, got {count}")
         ids = list(check_candidates(candidates))
-        unit = self._project(_unit_rows(vectors, self.store.info.dim))
+        unit = self._project(unit_rows(vectors, self.store.info.dim))
         scores = cosines(unit, self._centroids(ids))
         rows = np.arange(len(scores))[:, None]
         columns = np.argpartition(scores, -count, axis=1)[:, -count:] if count < len(ids) else None
@@ -234,7 +236,12 @@ class Matcher:
         return vectors if self._space is None else self._space.project(vectors)
 
 
-def _unit_rows(vectors: Floats, dim: int) -> Floats:
+def unit_rows(vectors: npt.NDArray[np.floating], dim: int) -> Floats:
+    """Vectors (photos, dim) of unit norm, as float32.
+
+    Raises:
+        ValueError: they are not (photos, dim), finite and other than zero.
+    """
     array = np.asarray(vectors, dtype=np.float32)
     if array.ndim != 2 or array.shape[1] != dim:
         raise ValueError(f"expected vectors of shape (photos, {dim}), got {array.shape}")

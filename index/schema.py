@@ -11,6 +11,7 @@ from embedder.errors import IndexFileError
 
 FORMAT_VERSION = 3
 APPLICATION_ID = 0x656D6264  # "embd": tells an index from any other SQLite file
+ELSEWHERE = "vectors made elsewhere"  # in place of a model's fingerprint, which is hexadecimal
 MEND = "mend it with 'embed build-index CATALOGUE --repair'"
 
 # The second index of the ids is there to tell damage of the first from an item that is not there.
