@@ -36,10 +36,28 @@ _MOST_SHOWN = 5
     metavar="FILE",
     help="Write an HTML page too, with plots, all items, and pictures of what is confused.",
 )
+@click.option(
+    "--learning-curve",
+    is_flag=True,
+    help="Train as the model was, with fewer photos and with other numbers of epochs, to tell what "
+    "more of them would gain: hours.",
+)
+@click.option(
+    "--weights",
+    metavar="FILE.h5",
+    help="What the backbone of the model started from, for --learning-curve.",
+)
 @json_option
 @jobs_option
 def evaluate(
-    catalogue: Path, index: Path, model: Path, report: Path | None, as_json: bool, jobs: int | None
+    catalogue: Path,
+    index: Path,
+    model: Path,
+    report: Path | None,
+    learning_curve: bool,
+    weights: str | None,
+    as_json: bool,
+    jobs: int | None,
 ) -> None:
     """Measure how well photos of CATALOGUE are told apart.
 
@@ -57,6 +75,7 @@ def evaluate(
       embed evaluate new-photos
       embed evaluate catalogue --report evaluation.html
       embed evaluate new-photos --json > evaluation.json
+      embed evaluate catalogue --learning-curve --report curve.html
     """
     from embedder import read_catalogue
     from embedder.quiet import native_output_silenced
@@ -69,6 +88,11 @@ def evaluate(
 
         refuse_place(report)
     photos = read_catalogue(catalogue)
+    if learning_curve:
+        from cli.learning_curve import show_learning_curve
+
+        show_learning_curve(photos, model, weights, report, as_json, jobs)
+        return
     with Matcher.open(index, model) as matcher:
         embedder = matcher.embedder
         with native_output_silenced():

@@ -125,3 +125,23 @@ def test_ticks_are_round_and_reach_around_all_values(lowest):
     assert 2 <= len(ticks) <= 12
     steps = {round(b - a, 6) for a, b in pairwise(ticks)}
     assert len(steps) == 1
+
+
+def test_a_learning_curve_is_printed_and_drawn(embed, tmp_path, parsed):
+    embed("sample", ".", "--items", "4", "--photos", "7", "--queries", "0", "--size", "32")
+    embed("train", "catalogue", "--size", "32", "--epochs", "1")
+    done = embed("evaluate", "catalogue", "--learning-curve", "--report", "c.html")
+    assert done.returncode == 0
+    assert "tested with 4 photos of 4 items" in done.stderr
+    heading = done.stdout.splitlines()[1]
+    assert heading.split("  ")[0] == "photos" and "1 epochs, %" in heading
+    root = parsed((tmp_path / "c.html").read_text(encoding="utf-8"))
+    advice = done.stdout.splitlines()[-2:]
+    assert [said.text for said in root.one("main").all("p")] == advice
+    models = sorted(tmp_path.glob("items.model.curve/*/items.model/model.json"))
+    assert len(models) == 2
+    times = [path.stat().st_mtime_ns for path in models]
+    found = json.loads(embed("evaluate", "catalogue", "--learning-curve", "--json").stdout)
+    assert [path.stat().st_mtime_ns for path in models] == times  # what was trained is kept
+    assert [(one["photos"], one["epochs"]) for one in found["figures"]] == [(6, 1), (6, 2)]
+    assert found["advice"] == advice
