@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from embedder.labelled_vectors import LabelledVectors
 from embedder.score_space import cosines
 from index.assignment import best_assignment
 from index.calibrating import background, calibrate
@@ -147,12 +146,9 @@ def _folds(asked: Questions, store: Store) -> Iterator[tuple[Questions, Indices,
     first = np.isin(asked.item, half)
     others = background(store)
     for part, rest in ((first, ~first), (~first, first)):
-        fitted = _fitted(asked.of(np.flatnonzero(rest)), store, others)
+        photos = asked.of(np.flatnonzero(rest)).labelled()
+        fitted = calibrate(store, photos, others, given=False)
         yield asked.of(np.flatnonzero(part)), every[part], fitted or own
-
-
-def _fitted(photos: Questions, store: Store, others: LabelledVectors) -> Calibration | None:
-    return calibrate(store, photos.labelled(), others, given=False)
 
 
 def _closed(asked: Questions, size: int, item: Indices) -> Iterator[tuple[Indices, Flags, Flags]]:
@@ -200,25 +196,29 @@ def _said(
 
 
 def _draws(asked: Questions, size: int) -> int:
-    return max(_FEWEST_DRAWS, _ANSWERS // min(size, len(np.unique(asked.item))))
+    return max(_FEWEST_DRAWS, _ANSWERS // min(size, len(asked.photos_of)))
 
 
 def _draw(
     asked: Questions, size: int, mixed: bool, rng: np.random.Generator
 ) -> tuple[Indices, Indices]:
     """One photo of each of some items, and candidates: first their items, as far as they are."""
-    items = rng.permutation(np.unique(asked.item))
-    known = items[: min(size, len(items)) // 2 if mixed else size]
-    unknown = items[len(known) : 2 * len(known)] if mixed else items[:0]
-    rest = np.setdiff1d(np.arange(len(asked.ids)), np.concatenate([known, unknown]))
-    missing = rng.choice(rest, min(size - len(known), len(rest)), replace=False)
-    photos = [rng.choice(np.flatnonzero(asked.item == one)) for one in (*known, *unknown)]
-    return np.array(photos, np.int64), np.concatenate([known, missing])
+    most = min(size, len(asked.photos_of))
+    shown = max(1, most // 2) if mixed else most
+    items = np.array(list(asked.photos_of))
+    drawn = rng.choice(items, min(2 * shown, len(items)) if mixed else shown, replace=False)
+    # A few more than are missing, as some may be drawn already: there may be thousands.
+    missing = size - shown
+    some = rng.choice(len(asked.ids), min(len(asked.ids), missing + len(drawn)), replace=False)
+    others = some[~np.isin(some, drawn)][:missing]
+    photos = [rng.choice(asked.photos_of[item]) for item in drawn.tolist()]
+    return np.array(photos, np.int64), np.concatenate([drawn[:shown], others])
 
 
 def _scores(asked: Questions, photos: Indices, candidates: Indices) -> tuple[Floats, Floats]:
     """Of photos with candidates, and with those of the background that are none."""
-    others = np.setdiff1d(np.flatnonzero(asked.behind), candidates)
+    behind = np.flatnonzero(asked.behind)
+    others = behind[~np.isin(behind, candidates)]
     columns = np.concatenate([candidates, others])
     scores = np.clip(cosines(asked.vectors[photos], asked.centroids[columns]), -1, 1)
     rows, places = np.nonzero(columns == asked.item[photos][:, None])

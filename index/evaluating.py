@@ -160,20 +160,20 @@ def evaluate(
 def _ranks(asked: Questions, store: Store) -> _Ranks:
     """Compare all photos with all items of an index."""
     space = read_score_space(store)
-    own = [asked.ids[at] for at in asked.item]
-    rivals = np.zeros(len(own), np.int64)
-    best, score = [""] * len(own), np.full(len(own), -np.inf)
-    for ids in _parts(store, max(1, _MOST_SCORES // len(own))):
+    photos = len(asked.photos)
+    rivals = np.zeros(photos, np.int64)
+    best, score = [""] * photos, np.full(photos, -np.inf)
+    own = {asked.ids[item]: np.flatnonzero(asked.item == item) for item in np.unique(asked.item)}
+    for ids in _parts(store, max(1, _MOST_SCORES // photos)):
         centroids, _ = store.centroids(ids)
         known = centroids if space is None else space.project(centroids)
-        columns = {item_id: at for at, item_id in enumerate(ids)}
         scores = cosines(asked.vectors, known)
-        for at, item_id in enumerate(own):
-            if item_id in columns:
-                scores[at, columns[item_id]] = -np.inf
+        for column, item_id in enumerate(ids):
+            if item_id in own:
+                scores[own[item_id], column] = -np.inf
         rivals += (scores >= asked.own[:, None]).sum(axis=1)
         nearest = scores.argmax(axis=1)
-        found = scores[np.arange(len(own)), nearest]
+        found = scores[np.arange(photos), nearest]
         for row in np.flatnonzero(found > score):
             best[row], score[row] = ids[nearest[row]], found[row]
     return _Ranks(rivals, best, score - asked.own)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from functools import cached_property
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,8 @@ from index.whitening import read_score_space
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.int64]
+
+T = TypeVar("T")
 
 MOST_ASKED = 10_000  # more would say the same
 _MOST_OTHERS = 1000
@@ -84,6 +88,11 @@ class Questions:
             indexed=self.indexed[photos],
         )
 
+    @cached_property
+    def photos_of(self) -> dict[int, list[int]]:
+        """The photos of each item that has any."""
+        return _places(self.item.tolist())
+
     def labelled(self) -> LabelledVectors:
         """The photos as a calibration takes them."""
         return LabelledVectors(self.given, tuple(self.ids[at] for at in self.item))
@@ -137,14 +146,21 @@ def _held_out(found: PhotoVectors, held_out: LabelledVectors | None) -> Flags:
     flags = np.zeros(len(found.items), np.bool_)
     if held_out is None:
         return flags
-    items = np.array(found.items)
-    held_items = np.array(held_out.items)
-    for item in set(held_out.items) & set(found.items):
-        rows = np.flatnonzero(items == item)
-        alike = held_out.vectors[held_items == item] @ found.vectors[rows].T
+    rows_of, held_of = _places(found.items), _places(held_out.items)
+    for item in rows_of.keys() & held_of.keys():
+        rows = np.array(rows_of[item])
+        alike = held_out.vectors[held_of[item]] @ found.vectors[rows].T
         nearest = alike.argmax(axis=1)
         flags[rows[nearest[alike.max(axis=1) >= _SAME]]] = True
     return flags
+
+
+def _places(items: Sequence[T]) -> dict[T, list[int]]:
+    """Where each item is."""
+    found: dict[T, list[int]] = {}
+    for at, item in enumerate(items):
+        found.setdefault(item, []).append(at)
+    return found
 
 
 def _facing(found: PhotoVectors, chosen: Indices, store: Store, rows: dict[str, Row]) -> Questions:
