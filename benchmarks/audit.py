@@ -92,7 +92,10 @@ def main() -> None:
     if not arguments.trained:
         started = time.perf_counter()
         train(
-            catalogue, arguments.work / "items.model", recipe(arguments), Lines(),
+            catalogue,
+            arguments.work / "items.model",
+            recipe(arguments),
+            Lines(),
             replace_existing=True,
         )
         print(f"trained in {time.perf_counter() - started:.0f} s", flush=True)

@@ -8,10 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from index.auditing import audit
     from index.building import BuildReport, build_index
     from index.candidates import candidate_line, read_candidates
     from index.editing import AddReport, add_item, remove_items
     from index.evaluating import Evaluation, evaluate
+    from index.findings import Audit
     from index.matching import Matcher
     from index.recalibrating import CalibrationReport, calibrate_index
     from index.results import Alternative, Match, Matches
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AddReport",
     "Alternative",
+    "Audit",
     "BuildReport",
     "CalibrationReport",
     "Evaluation",
@@ -32,6 +35,7 @@ __all__ = [
     "Verified",
     "Views",
     "add_item",
+    "audit",
     "build_index",
     "calibrate_index",
     "candidate_line",
@@ -44,6 +48,7 @@ __all__ = [
 _MODULE_OF = {
     "AddReport": "index.editing",
     "Alternative": "index.results",
+    "Audit": "index.findings",
     "BuildReport": "index.building",
     "CalibrationReport": "index.recalibrating",
     "Evaluation": "index.evaluating",
@@ -54,6 +59,7 @@ _MODULE_OF = {
     "Verified": "index.verifying",
     "Views": "index.views",
     "add_item": "index.editing",
+    "audit": "index.auditing",
     "build_index": "index.building",
     "calibrate_index": "index.recalibrating",
     "candidate_line": "index.candidates",

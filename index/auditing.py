@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from embedder.catalogue import Catalogue, photo_states
-from embedder.errors import PhotoError
+from embedder.errors import CatalogueError, PhotoError
 from embedder.inference import Embedder
+from embedder.photos import photo_name
+from index.findings import (
+    Audit,
+    Duplicate,
+    FewPhotos,
+    LookAlikes,
+    Mislabelled,
+    Outlier,
+    Unreadable,
+    WrongLabels,
+)
 from index.look_alikes import look_alikes
 from index.mislabelled import Labels, confident_counts, judge_labels
 from index.near_duplicates import Copies, near_duplicates, same_file
@@ -32,148 +42,6 @@ MOST_ODD = 6.0  # robust standard deviations
 LEAST_CONFUSION = 0.01
 _RIVALS = 10
 _NEAR = 2  # other items that a photo may be a copy of a photo of
-
-
-@dataclass(frozen=True)
-class Mislabelled:
-    """A photo that likely shows another item.
-
-    Attributes:
-        photo: its path.
-        item_id: what it is filed under.
-        shown: the item it seems to show.
-        probability: that it does not show its item.
-        shown_photo: a typical photo of the item it seems to show.
-    """
-
-    photo: str
-    item_id: str
-    shown: str
-    probability: float
-    shown_photo: str
-
-
-@dataclass(frozen=True)
-class Duplicate:
-    """A photo that is there already.
-
-    Attributes:
-        photo: its path.
-        item_id: what it is filed under.
-        of: the photo to keep.
-        of_item: what that is filed under.
-        likeness: of their pixels, up to 1; 1 for the same file.
-        same_file: whether they have the same bytes.
-    """
-
-    photo: str
-    item_id: str
-    of: str
-    of_item: str
-    likeness: float
-    same_file: bool
-
-
-@dataclass(frozen=True)
-class LookAlikes:
-    """Two items that will be taken for each other.
-
-    Attributes:
-        item_id: the one that is taken for the other more often.
-        other: that other one.
-        confusion: the probability that a photo of the first is taken for the other, if these two
-            are the candidates.
-        reverse: the same the other way round.
-        photo: the photo of the first that is most like the other.
-        other_photo: a typical photo of the other.
-        photos: how many the first has.
-        other_photos: how many the other has.
-    """
-
-    item_id: str
-    other: str
-    confusion: float
-    reverse: float
-    photo: str
-    other_photo: str
-    photos: int
-    other_photos: int
-
-
-@dataclass(frozen=True)
-class Outlier:
-    """A photo that is like no item.
-
-    Attributes:
-        photo: its path.
-        item_id: what it is filed under.
-        oddness: how far it is from all items, in robust standard deviations.
-        typical_photo: a typical photo of its item.
-    """
-
-    photo: str
-    item_id: str
-    oddness: float
-    typical_photo: str
-
-
-@dataclass(frozen=True)
-class FewPhotos:
-    """An item with too few photos.
-
-    Attributes:
-        item_id: its id.
-        photos: how many can be read and are there once.
-    """
-
-    item_id: str
-    photos: int
-
-
-@dataclass(frozen=True)
-class WrongLabels:
-    """How many photos of one item show another, by confident learning.
-
-    Attributes:
-        item_id: what they are filed under.
-        shown: what they seem to show.
-        photos: that were counted.
-        estimated: how many there are in all.
-    """
-
-    item_id: str
-    shown: str
-    photos: int
-    estimated: float
-
-
-@dataclass(frozen=True)
-class Audit:
-    """What an audit found; the worst of each kind first.
-
-    Attributes:
-        items: in the catalogue.
-        photos: that were looked at.
-        wrong_share: of labels that are wrong, as estimated for the catalogue as a whole.
-        mislabelled: photos that likely show another item.
-        duplicates: photos that are there already.
-        look_alikes: pairs of items that will be taken for each other.
-        outliers: photos that are like no item.
-        few_photos: items with too few.
-        unreadable: photos that could not be read, and why.
-        wrong_labels: counts of photos that seem to show another item, by items.
-    """
-
-    items: int
-    photos: int
-    wrong_share: float
-    mislabelled: tuple[Mislabelled, ...]
-    duplicates: tuple[Duplicate, ...]
-    look_alikes: tuple[LookAlikes, ...]
-    outliers: tuple[Outlier, ...]
-    few_photos: tuple[FewPhotos, ...]
-    unreadable: tuple[PhotoError, ...]
-    wrong_labels: tuple[WrongLabels, ...]
 
 
 def audit(
@@ -198,16 +66,17 @@ def audit(
         on_compared: called with (photos done, photos in all) while pixels are compared.
 
     Raises:
+        CatalogueError: no photo can be read.
         IndexBusyError: another program holds what is kept beside the index.
         ModelError: the model is not that of the index, or cannot be run.
     """
     found = photo_vectors(catalogue, embedder, store, jobs=jobs, on_progress=on_embedded)
-    return audit_photos(found, tuple(catalogue.items), jobs=jobs, on_compared=on_compared)
+    return audit_photos(found, catalogue, jobs=jobs, on_compared=on_compared)
 
 
 def audit_photos(
     found: PhotoVectors,
-    item_ids: Sequence[str],
+    catalogue: Catalogue,
     *,
     jobs: int | None = None,
     on_compared: Callable[[int, int], None] = lambda done, total: None,
@@ -216,44 +85,45 @@ def audit_photos(
 
     Args:
         found: the photos.
-        item_ids: all items, also those without a photo that can be read.
+        catalogue: where they are from.
         jobs: threads; all cores unless given.
         on_compared: called with (photos done, photos in all) while pixels are compared.
+
+    Raises:
+        CatalogueError: no photo can be read.
     """
-    few = _few_photos
     if not found.items:
-        return Audit(
-            len(item_ids), 0, 0.0, (), (), (), (), few(item_ids, ()), found.unreadable, ()
+        why = f", such as {found.unreadable[0]}" if found.unreadable else ""
+        raise CatalogueError(
+            f"{catalogue.source}: expected photos that can be read, found none{why}"
         )
-    ids, labels = np.unique(np.array(found.items, dtype=object), return_inverse=True)
-    photos = _Photos(tuple(ids.tolist()), labels.astype(np.int64), found.photos)
-    plain, white = _compare(found.vectors, photos.labels)
+    ids = tuple(dict.fromkeys(found.items))
+    number = {item: at for at, item in enumerate(ids)}
+    labels = np.array([number[item] for item in found.items], np.int64)
+    photos = _Photos(ids, labels, found.photos)
+    plain, white = _compare(found.vectors, labels)
     judged = judge_labels(white, len(ids))
-    odd = oddness(plain, photos.labels)
-    wrong = (judged.wrong >= LIKELY_WRONG) & (odd < MOST_ODD)
-    typical = _typical(white, photos.labels, ~wrong & (odd < MOST_ODD))
-    groups = np.concatenate([photos.labels[:, None], white.rivals[:, :_NEAR]], axis=1)
+    odd = oddness(plain, labels)
+    outlier = odd >= MOST_ODD
+    wrong = (judged.wrong >= LIKELY_WRONG) & ~outlier
+    good = ~wrong & ~outlier
+    typical = _typical(white, labels, good)
+    groups = np.concatenate([labels[:, None], white.rivals[:, :_NEAR]], axis=1)
     copies = near_duplicates(photos.paths, groups, jobs=jobs, on_progress=on_compared)
     duplicates = _duplicates(copies, photos, judged.wrong)
-    gone = {one.photo for one in duplicates}
-    left = [
-        item
-        for item, photo, bad in zip(found.items, found.photos, wrong | (odd >= MOST_ODD), strict=True)
-        if photo not in gone and not bad
-    ]
     return Audit(
-        items=len(item_ids),
+        items=len(catalogue.items),
         photos=len(found.photos),
         wrong_share=judged.share,
         mislabelled=_mislabelled(white, judged, wrong, photos, typical),
         duplicates=duplicates,
-        look_alikes=_look_alikes(white, judged, ~wrong & (odd < MOST_ODD), photos, typical),
+        look_alikes=_look_alikes(white, judged, good, photos, typical),
         outliers=_outliers(odd, photos, typical),
-        few_photos=few(item_ids, left),
-        unreadable=found.unreadable,
+        few_photos=_few_photos(catalogue, photos, good, duplicates),
+        unreadable=_unreadable(catalogue, found.unreadable),
         wrong_labels=tuple(
-            WrongLabels(photos.ids[one.item], photos.ids[one.shown], one.photos, one.estimated)
-            for one in confident_counts(white, judged, photos.labels)
+            WrongLabels(ids[one.item], ids[one.shown], one.photos, one.estimated)
+            for one in confident_counts(white, judged, labels)
         ),
     )
 
@@ -264,7 +134,7 @@ class _Photos(NamedTuple):
     paths: tuple[str, ...]
 
     def item(self, photo: int) -> str:
-        return self.ids[self.labels[photo]]
+        return self.ids[int(self.labels[photo])]
 
 
 def _compare(vectors: Floats, labels: Indices) -> tuple[Standings, Standings]:
@@ -386,9 +256,24 @@ def _groups(alike: dict[int, dict[int, float]]) -> list[list[int]]:
     return groups
 
 
-def _few_photos(item_ids: Sequence[str], of_photos: Sequence[str]) -> tuple[FewPhotos, ...]:
-    counts = dict.fromkeys(item_ids, 0)
-    for item in of_photos:
-        counts[item] += 1
+def _few_photos(
+    catalogue: Catalogue, photos: _Photos, good: Flags, duplicates: Sequence[Duplicate]
+) -> tuple[FewPhotos, ...]:
+    counts = dict.fromkeys(catalogue.items, 0)
+    gone = {(one.photo, one.item_id) for one in duplicates}
+    for at in np.flatnonzero(good).tolist():
+        counts[photos.item(at)] += (photos.paths[at], photos.item(at)) not in gone
     few = [FewPhotos(item, count) for item, count in counts.items() if count < FEWEST_PHOTOS]
     return tuple(sorted(few, key=lambda one: (one.photos, one.item_id)))
+
+
+def _unreadable(catalogue: Catalogue, errors: Sequence[PhotoError]) -> tuple[Unreadable, ...]:
+    reasons = {error.photo: error.reason for error in errors}
+    if not reasons:
+        return ()
+    return tuple(
+        Unreadable(photo, item, reasons[name])
+        for item, paths in catalogue.items.items()
+        for photo, name in zip(paths, map(photo_name, paths), strict=True)
+        if name in reasons
+    )

@@ -22,6 +22,7 @@ from embedder.sampling import evenly
 from index.standings import Standings
 
 Exact = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating]
 Indices = npt.NDArray[np.int64]
 
 _MOST_FITTED = 50_000  # photos: more would say the same
@@ -69,7 +70,7 @@ def judge_labels(found: Standings, items: int) -> Labels:
     return Labels(own, rivals, probability, share, 1 / slope)
 
 
-def _probabilities(own: Exact, rivals: Exact, slope: float) -> tuple[Exact, Exact]:
+def _probabilities(own: Floats, rivals: Floats, slope: float) -> tuple[Exact, Exact]:
     logits = slope * np.concatenate([own[:, None], rivals], axis=1).astype(np.float64)
     logits -= logits.max(axis=1, keepdims=True)
     shares = np.exp(logits)
@@ -82,7 +83,7 @@ def _odds(own: Exact, share: float, items: int) -> tuple[Exact, Exact]:
     return (1 - share) * own, share * (1 - own) / (items - 1)
 
 
-def _fit(own: Exact, rivals: Exact, items: int) -> tuple[float, float]:
+def _fit(own: Floats, rivals: Floats, items: int) -> tuple[float, float]:
     """Inverse temperature and share of wrong labels with the highest likelihood."""
     from scipy.optimize import minimize
 

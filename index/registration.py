@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating]
 Pictures = npt.NDArray[np.uint8]
 
 MOST_WARP = 0.03  # of the side: how much may have been cut off
@@ -36,11 +36,11 @@ def likeness(first: Pictures, second: Pictures) -> Floats:
     """
     one, two = first.astype(np.float32), second.astype(np.float32)
     side = one.shape[1]
-    warp = np.zeros((len(one), 4), np.float32)
+    warp: Floats = np.zeros((len(one), 4), np.float32)
     best = _correlation(one, two)
     for _ in range(_ROUNDS):
         warp = _step(_warped(one @ _GREY, warp / 2), _warped(two @ _GREY, -warp / 2), warp)
-        warp = np.clip(warp, -MOST_WARP * side, MOST_WARP * side)
+        np.clip(warp, -MOST_WARP * side, MOST_WARP * side, out=warp)
         best = np.maximum(best, _correlation(_warped(one, warp / 2), _warped(two, -warp / 2)))
     return best
 
@@ -61,7 +61,7 @@ def _warped(pictures: Floats, warp: Floats) -> Floats:
 def _between(pictures: Floats, places: Floats) -> Floats:
     """The rows of pictures (pairs, side, ...) at places (pairs, side) between them."""
     last = pictures.shape[1] - 1
-    places = np.clip(places, 0, last)
+    places = np.clip(places, 0, last).astype(np.float32)
     low = np.minimum(places.astype(np.int64), last - 1)
     share = (places - low).reshape(*places.shape, *[1] * (pictures.ndim - 2))
     pair = np.arange(len(pictures))[:, None]
@@ -95,7 +95,8 @@ def _compared(lightest: Floats) -> Floats:
     """1 for the pixels to compare and 0 for those that are white, without the edge."""
     compared = _inside(lightest) < _WHITE
     few = compared.mean(axis=(1, 2)) < _FEWEST_COMPARED
-    return (compared | few[:, None, None]).astype(np.float32)
+    weights: Floats = (compared | few[:, None, None]).astype(np.float32)
+    return weights
 
 
 def _correlation(one: Floats, two: Floats) -> Floats:
