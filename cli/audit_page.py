@@ -101,7 +101,7 @@ def _navigation(of_kind: Mapping[str, Sequence[Row]]) -> str:
         count = len(of_kind.get(kind.kind, []))
         said = f"<b>{count:,}</b> {text(kind.title)}"
         link = f'<a href="#{kind.kind}">{said}</a>' if count else f"<span>{said}</span>"
-        links.append(f'<li class="{kind.status}">{link}</li>')
+        links.append(f'<li class="{kind.kind}">{link}</li>')
     return f'<nav aria-label="Parts of this report"><ul>{"".join(links)}</ul></nav>\n'
 
 
@@ -109,7 +109,7 @@ def _section(
     kind: Kind, rows: Sequence[Row], pictures: Mapping[str, Drawn], catalogue: Catalogue
 ) -> Iterator[str]:
     yield (
-        f'<section id="{kind.kind}" class="{kind.status}" aria-labelledby="{kind.kind}-title">\n'
+        f'<section id="{kind.kind}" class="{kind.kind}" aria-labelledby="{kind.kind}-title">\n'
         f'<h2 id="{kind.kind}-title">{text(kind.title)} <span class="count">{len(rows):,}</span>'
         f'</h2>\n<p class="hint">{text(kind.hint)}</p>\n'
     )
@@ -167,8 +167,8 @@ def _advice(row: Row) -> str:
 
 def _numbers(row: Row) -> str:
     return {
-        "mislabelled": f"under a wrong item with a probability of {score_text(row)}",
+        "mislabelled": f"probability that it is under a wrong item: {score_text(row)}",
         "duplicate": f"likeness {score_text(row)}",
-        "look-alikes": f"the first is taken for the other with a probability of {score_text(row)}",
+        "look-alikes": f"probability that the first is taken for the other: {score_text(row)}",
         "outlier": f"{score_text(row)} standard deviations from what is usual",
     }[row.kind]

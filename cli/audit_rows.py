@@ -9,6 +9,7 @@ from index import Audit
 from index.auditing import FEWEST_PHOTOS
 from index.findings import Duplicate, LookAlikes
 
+_SURE = 0.9995
 OFTEN = 0.05  # confused more often than this, items should not share a list
 
 
@@ -42,14 +43,12 @@ class Kind(NamedTuple):
         title: of all of them.
         hint: what they are, and what to do.
         columns: how a table of them is headed.
-        status: the colour it has in a page.
     """
 
     kind: str
     title: str
     hint: str
-    columns: tuple[str, ...]
-    status: str
+    columns: tuple[str, str, str]
 
 
 KINDS = (
@@ -58,42 +57,36 @@ KINDS = (
         "Likely mislabelled photos",
         "They look like another item: move those that show it.",
         ("photo", "seems to show", "probability"),
-        "unreadable",
     ),
     Kind(
         "duplicate",
         "Photos that are there twice",
         "They say nothing new: delete the first of each pair.",
         ("photo", "same as", "likeness"),
-        "unsure",
     ),
     Kind(
         "look-alikes",
         "Items that look alike",
         "They will be taken for each other: keep them out of one list, or look at the answers.",
         ("item", "taken for", "probability"),
-        "unknown",
     ),
     Kind(
         "outlier",
         "Photos that are like no item",
         "Black, blurred, or of something else: delete those that do not show their item.",
         ("photo", "", "distance"),
-        "unsure",
     ),
     Kind(
         "few-photos",
         "Items with too few photos",
         f"About {FEWEST_PHOTOS} good photos each are enough: take more.",
         ("item", "", "photos"),
-        "missing",
     ),
     Kind(
         "unreadable",
         "Photos that cannot be read",
         "They are left out: replace or delete them.",
         ("photo", "why", ""),
-        "unreadable",
     ),
 )
 
@@ -187,7 +180,7 @@ def score_text(row: Row) -> str:
     if row.score is None:
         return ""
     if row.kind in ("mislabelled", "look-alikes"):
-        return f"{row.score:.1%}"
+        return "> 99.9%" if row.score > _SURE else f"{row.score:.1%}"
     if row.kind == "few-photos":
         return f"{row.score:.0f}"
     return f"{row.score:.1f}" if row.kind == "outlier" else f"{row.score:.4f}"
