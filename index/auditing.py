@@ -156,21 +156,21 @@ def _typical(found: Standings, labels: Indices, good: Flags) -> Indices:
 def _mislabelled(
     found: Standings, judged: Labels, wrong: Flags, photos: _Photos, typical: Indices
 ) -> tuple[Mislabelled, ...]:
-    rows = np.flatnonzero(wrong)
-    shown = found.rivals[rows, 0]
-    listed = [
-        Mislabelled(
-            photos.paths[row],
-            photos.item(row),
-            photos.ids[other],
-            float(judged.wrong[row]),
-            photos.paths[typical[other]],
+    lead = found.scores.max(axis=1, initial=-1.0) - found.own
+    rows = sorted(np.flatnonzero(wrong).tolist(), key=lambda row: (-lead[row], photos.paths[row]))
+    listed = []
+    for row in rows:
+        shown = int(found.rivals[row, 0])
+        listed.append(
+            Mislabelled(
+                photos.paths[row],
+                photos.item(row),
+                photos.ids[shown],
+                float(judged.wrong[row]),
+                photos.paths[typical[shown]],
+            )
         )
-        for row, other in zip(rows.tolist(), shown.tolist(), strict=True)
-    ]
-    lead = dict(zip(rows.tolist(), (found.scores[rows, 0] - found.own[rows]).tolist(), strict=True))
-    order = sorted(range(len(rows)), key=lambda at: (-lead[int(rows[at])], listed[at].photo))
-    return tuple(listed[at] for at in order)
+    return tuple(listed)
 
 
 def _outliers(odd: Exact, photos: _Photos, typical: Indices) -> tuple[Outlier, ...]:

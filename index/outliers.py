@@ -30,7 +30,7 @@ def oddness(found: Standings, labels: Indices) -> Exact:
         labels: int64 (photos,), the item of each.
 
     Returns:
-        float64 (photos,); 0 for a photo that is not odd.
+        float64 (photos,); 0 for a photo that is not odd, and for the only one of its item.
     """
     order = np.argsort(labels, kind="stable")
     starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
@@ -45,5 +45,5 @@ def oddness(found: Standings, labels: Indices) -> Exact:
         score = np.maximum(found.own, rival)
         stranger = float(np.median(np.minimum(found.own, rival)))
     odd: Exact = np.maximum(usual[nearest] - score, 0.0).astype(np.float64) / spread
-    odd[score >= stranger] = 0.0
+    odd[(score >= stranger) | (found.own <= -1)] = 0.0
     return odd
