@@ -13,7 +13,8 @@ Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.int64]
 
-_MOST_SCORES = 10_000_000  # at once
+_MOST_SCORES = 2_000_000  # at once
+_BLOCK = 100  # items
 
 
 class Standings(NamedTuple):
@@ -61,12 +62,27 @@ def standings(vectors: Floats, labels: Indices, counted: Flags, rivals: int) -> 
         own[part] = np.where(alone, -1.0, np.einsum("pd,pd->p", asked, unit(rest)))
         found = asked @ centroids.T
         found[np.arange(len(asked)), label] = -np.inf
-        some = np.argpartition(-found, count - 1, axis=1)[:, :count] if count else nearest[part]
-        values = np.take_along_axis(found, some, axis=1)
-        order = np.argsort(-values, axis=1, kind="stable")
-        nearest[part] = np.take_along_axis(some, order, axis=1)
-        scores[part] = np.take_along_axis(values, order, axis=1)
+        if count:
+            nearest[part], scores[part] = _highest(found, count)
     return Standings(own, nearest, scores)
+
+
+def _highest(values: Floats, count: int) -> tuple[Indices, Floats]:
+    """The columns of the highest values of each row, the highest first, and these values."""
+    rows, columns = values.shape
+    width = min(_BLOCK, columns // count)
+    # The highest are in as many blocks, those with the highest maxima: a fifth of the time.
+    padded = np.full((rows, -(-columns // width) * width), -np.inf, np.float32)
+    padded[:, :columns] = values
+    blocks = padded.reshape(rows, -1, width)
+    some = np.argpartition(blocks.max(axis=2), -count, axis=1)[:, -count:]
+    inside = (some[:, :, None] * width + np.arange(width)).reshape(rows, -1)
+    candidates = np.take_along_axis(padded, inside, axis=1)
+    best = np.argpartition(candidates, -count, axis=1)[:, -count:]
+    found = np.take_along_axis(candidates, best, axis=1)
+    order = np.argsort(-found, axis=1, kind="stable")
+    chosen = np.take_along_axis(inside, np.take_along_axis(best, order, axis=1), axis=1)
+    return chosen, np.take_along_axis(found, order, axis=1)
 
 
 def whitened(vectors: Floats, labels: Indices) -> Floats:
