@@ -124,7 +124,7 @@ def _print_mislabelled(found: Audit, truth: Truth, items: set[str]) -> None:
     counts = [one for one in found.wrong_labels if one.item_id in items]
     print(
         f"    labels that are wrong: {len(wrong)}; counted by confident learning "
-        f"{sum(one.photos for one in counts)}; share estimated of the whole {found.wrong_share:.4f}"
+        f"{sum(one.photos for one in counts)}"
     )
     _list(
         "not planted",

@@ -106,8 +106,9 @@ def audit(
 
 def _summary(found: Audit) -> str:
     return (
-        f"{found.photos:,} photos of {found.items:,} items looked at; "
-        f"about {found.wrong_share:.1%} of them seem to be under a wrong item"
+        f"{found.photos:,} photos of {found.items:,} items looked at: "
+        f"{len(found.mislabelled):,} likely mislabelled, {len(found.duplicates):,} there twice, "
+        f"{len(found.outliers):,} like no item"
     )
 
 
@@ -139,6 +140,8 @@ def _line(row: Row, catalogue: Catalogue) -> tuple[str, str, str]:
         what = row.item_id
     elif row.kind == "duplicate":
         other = catalogue.within([row.other_photo])[0]
+    elif row.kind == "outlier":
+        other = row.advice.removeprefix("it is ").partition(":")[0]
     elif row.kind == "unreadable":
         other = row.advice.partition(": ")[2]
     return what, other, score_text(row)

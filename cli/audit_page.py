@@ -70,7 +70,6 @@ def _facts(found: Audit, catalogue: Catalogue, store: Store) -> list[tuple[str, 
         ("Made", datetime.now().astimezone().isoformat(" ", "minutes")),
         ("Catalogue", str(catalogue.source)),
         ("Looked at", f"{found.photos:,} photos of {found.items:,} items"),
-        ("Labels that seem wrong", f"about {found.wrong_share:.1%}"),
         ("Index", f"{store.path}, of {store.info.created}"),
         ("Model", store.info.fingerprint[:12]),
     ]
@@ -167,7 +166,7 @@ def _advice(row: Row) -> str:
 
 def _numbers(row: Row) -> str:
     return {
-        "mislabelled": f"probability that it is under a wrong item: {score_text(row)}",
+        "mislabelled": f"{score_text(row)} of those most like it are of {name(row.other_item)}",
         "duplicate": f"likeness {score_text(row)}",
         "look-alikes": f"probability that the first is taken for the other: {score_text(row)}",
         "outlier": f"{score_text(row)} standard deviations from what is usual",

@@ -9,8 +9,7 @@ from index import Audit
 from index.auditing import FEWEST_PHOTOS
 from index.findings import Duplicate, LookAlikes
 
-_SURE = 0.9995
-OFTEN = 0.05  # confused more often than this, items should not share a list
+OFTEN = 0.1  # confused more often than this, items should not share a list
 
 
 class Row(NamedTuple):
@@ -56,7 +55,7 @@ KINDS = (
         "mislabelled",
         "Likely mislabelled photos",
         "They look like another item: move those that show it.",
-        ("photo", "seems to show", "probability"),
+        ("photo", "seems to show", "nearest photos of that"),
     ),
     Kind(
         "duplicate",
@@ -74,7 +73,7 @@ KINDS = (
         "outlier",
         "Photos that are like no item",
         "Black, blurred, or of something else: delete those that do not show their item.",
-        ("photo", "", "distance"),
+        ("photo", "it is", "distance"),
     ),
     Kind(
         "few-photos",
@@ -100,7 +99,7 @@ def rows_of(found: Audit) -> Iterator[Row]:
             one.photo,
             one.shown,
             one.shown_photo,
-            one.probability,
+            one.share,
             f"look at it: if it shows {one.shown}, move it there",
         )
     for copy in found.duplicates:
@@ -131,7 +130,7 @@ def rows_of(found: Audit) -> Iterator[Row]:
             "",
             odd.typical_photo,
             odd.oddness,
-            f"look at it: delete it unless it shows {odd.item_id} well",
+            f"it is {odd.reason}: delete it unless it shows {odd.item_id} well",
         )
     for few in found.few_photos:
         yield Row(
@@ -179,8 +178,10 @@ def score_text(row: Row) -> str:
     """A score as people read it."""
     if row.score is None:
         return ""
-    if row.kind in ("mislabelled", "look-alikes"):
-        return "> 99.9%" if row.score > _SURE else f"{row.score:.1%}"
+    if row.kind == "mislabelled":
+        return f"{row.score:.0%}"
+    if row.kind == "look-alikes":
+        return f"{row.score:.1%}"
     if row.kind == "few-photos":
         return f"{row.score:.0f}"
     return f"{row.score:.1f}" if row.kind == "outlier" else f"{row.score:.4f}"

@@ -12,6 +12,8 @@ from embedder.catalogue import Catalogue, photo_states
 from embedder.errors import CatalogueError, PhotoError
 from embedder.inference import Embedder
 from embedder.photos import photo_name
+from embedder.score_space import ScoreSpace
+from index.calibration import Calibration, bent, read_calibration, uncalibrated
 from index.findings import (
     Audit,
     Duplicate,
@@ -23,12 +25,22 @@ from index.findings import (
     WrongLabels,
 )
 from index.look_alikes import look_alikes
-from index.mislabelled import Labels, confident_counts, judge_labels
+from index.looks import Looks, look_at
+from index.mislabelled import (
+    NEIGHBOURS,
+    Votes,
+    confident_counts,
+    farther,
+    mislabelled,
+    votes,
+)
 from index.near_duplicates import Copies, near_duplicates, same_file
-from index.outliers import oddness
+from index.neighbours import neighbours
+from index.outliers import is_blurred, oddness, shows_nothing
 from index.photo_vectors import PhotoVectors, photo_vectors
 from index.standings import Standings, standings, whitened
 from index.store import Store
+from index.whitening import read_score_space
 
 Exact = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
@@ -37,11 +49,11 @@ Indices = npt.NDArray[np.int64]
 
 FEWEST_PHOTOS = 20  # of an item; README.md
 # What chose these, and what they find: benchmarks/audit.py, RESULTS.md.
-LIKELY_WRONG = 0.5
 MOST_ODD = 6.0  # robust standard deviations
-LEAST_CONFUSION = 0.01
+LEAST_CONFUSION = 0.02
 _RIVALS = 10
-_NEAR = 2  # other items that a photo may be a copy of a photo of
+_NEAR = 5  # items that the nearest photos of a photo are looked for in
+_COPIED = 2  # other items that a photo may be a copy of a photo of
 
 
 def audit(
@@ -68,15 +80,43 @@ def audit(
     Raises:
         CatalogueError: no photo can be read.
         IndexBusyError: another program holds what is kept beside the index.
+        IndexFileError: the index is damaged.
         ModelError: the model is not that of the index, or cannot be run.
     """
     found = photo_vectors(catalogue, embedder, store, jobs=jobs, on_progress=on_embedded)
-    return audit_photos(found, catalogue, jobs=jobs, on_compared=on_compared)
+    return audit_photos(found, catalogue, Scoring.of(store), jobs=jobs, on_compared=on_compared)
+
+
+class Scoring(NamedTuple):
+    """How an index scores.
+
+    Attributes:
+        space: the space of its scores; None for plain cosines.
+        calibration: what its scores say.
+    """
+
+    space: ScoreSpace | None
+    calibration: Calibration
+
+    @classmethod
+    def of(cls, store: Store) -> Scoring:
+        """That of an index.
+
+        Raises:
+            IndexFileError: it is damaged.
+        """
+        found = read_calibration(store) or uncalibrated(store.info.temperature)
+        return cls(read_score_space(store), found)
+
+    def likelihood(self, scores: npt.NDArray[np.floating]) -> Exact:
+        """Log likelihoods where there are two candidates, but for a constant."""
+        return bent(scores, 1 / self.calibration.temperatures[0], self.calibration.bends[0])
 
 
 def audit_photos(
     found: PhotoVectors,
     catalogue: Catalogue,
+    scoring: Scoring,
     *,
     jobs: int | None = None,
     on_compared: Callable[[int, int], None] = lambda done, total: None,
@@ -86,6 +126,7 @@ def audit_photos(
     Args:
         found: the photos.
         catalogue: where they are from.
+        scoring: of the index.
         jobs: threads; all cores unless given.
         on_compared: called with (photos done, photos in all) while pixels are compared.
 
@@ -99,31 +140,33 @@ def audit_photos(
         )
     ids = tuple(dict.fromkeys(found.items))
     number = {item: at for at, item in enumerate(ids)}
-    labels = np.array([number[item] for item in found.items], np.int64)
-    photos = _Photos(ids, labels, found.photos)
-    plain, white = _compare(found.vectors, labels)
-    judged = judge_labels(white, len(ids))
-    odd = oddness(plain, labels)
-    outlier = odd >= MOST_ODD
-    wrong = (judged.wrong >= LIKELY_WRONG) & ~outlier
-    good = ~wrong & ~outlier
-    typical = _typical(white, labels, good)
-    groups = np.concatenate([labels[:, None], white.rivals[:, :_NEAR]], axis=1)
-    copies = near_duplicates(photos.paths, groups, jobs=jobs, on_progress=on_compared)
-    duplicates = _duplicates(copies, photos, judged.wrong)
+    photos = _Photos(ids, np.array([number[item] for item in found.items]), found.photos)
+    labels = photos.labels
+    looks = look_at(found.photos, jobs=jobs, on_progress=on_compared)
+    everything = np.ones(len(labels), np.bool_)
+    vectors = whitened(found.vectors, labels)
+    standing = standings(vectors, labels, everything, _RIVALS)
+    near = neighbours(vectors, labels, standing.rivals[:, :_NEAR], NEIGHBOURS)
+    counted = votes(near, labels)
+    wrong = mislabelled(standing, counted, labels) & ~shows_nothing(looks) & ~is_blurred(looks)
+    odd = _oddness(standing, labels, looks, ~wrong)
+    good = ~wrong & (odd.reasons == "")
+    typical = _typical(standing, labels, good)
+    groups = np.concatenate([labels[:, None], standing.rivals[:, :_COPIED]], axis=1)
+    copies = near_duplicates(photos.paths, looks.rough, groups, jobs)
+    duplicates = _duplicates(copies, photos, wrong)
     return Audit(
         items=len(catalogue.items),
         photos=len(found.photos),
-        wrong_share=judged.share,
-        mislabelled=_mislabelled(white, judged, wrong, photos, typical),
+        mislabelled=_mislabelled(standing, counted, wrong, photos, typical),
         duplicates=duplicates,
-        look_alikes=_look_alikes(white, judged, good, photos, typical),
+        look_alikes=_look_alikes(found.vectors, scoring, good, photos, typical),
         outliers=_outliers(odd, photos, typical),
         few_photos=_few_photos(catalogue, photos, good, duplicates),
         unreadable=_unreadable(catalogue, found.unreadable),
         wrong_labels=tuple(
             WrongLabels(ids[one.item], ids[one.shown], one.photos, one.estimated)
-            for one in confident_counts(white, judged, labels)
+            for one in confident_counts(counted, farther(standing, labels), labels)
         ),
     )
 
@@ -137,11 +180,15 @@ class _Photos(NamedTuple):
         return self.ids[int(self.labels[photo])]
 
 
-def _compare(vectors: Floats, labels: Indices) -> tuple[Standings, Standings]:
-    """How photos stand to the items, by plain cosines and by whitened ones."""
-    everything = np.ones(len(vectors), np.bool_)
-    plain = standings(vectors, labels, everything, 1)
-    return plain, standings(whitened(vectors, labels), labels, everything, _RIVALS)
+class _Odd(NamedTuple):
+    oddness: Exact
+    reasons: npt.NDArray[np.str_]  # "" of a photo that is not odd
+
+
+def _oddness(found: Standings, labels: Indices, looks: Looks, asked: Flags) -> _Odd:
+    odd = oddness(found, labels)
+    conditions = [shows_nothing(looks), is_blurred(looks), asked & (odd >= MOST_ODD)]
+    return _Odd(odd, np.select(conditions, ["of one colour", "blurred", "like no item"], ""))
 
 
 def _typical(found: Standings, labels: Indices, good: Flags) -> Indices:
@@ -154,43 +201,49 @@ def _typical(found: Standings, labels: Indices, good: Flags) -> Indices:
 
 
 def _mislabelled(
-    found: Standings, judged: Labels, wrong: Flags, photos: _Photos, typical: Indices
+    found: Standings, counted: Votes, wrong: Flags, photos: _Photos, typical: Indices
 ) -> tuple[Mislabelled, ...]:
     lead = found.scores.max(axis=1, initial=-1.0) - found.own
     rows = sorted(np.flatnonzero(wrong).tolist(), key=lambda row: (-lead[row], photos.paths[row]))
     listed = []
     for row in rows:
-        shown = int(found.rivals[row, 0])
+        shown = int(counted.shown[row])
         listed.append(
             Mislabelled(
                 photos.paths[row],
                 photos.item(row),
                 photos.ids[shown],
-                float(judged.wrong[row]),
+                float(counted.share[row]),
+                float(counted.own[row]),
                 photos.paths[typical[shown]],
             )
         )
     return tuple(listed)
 
 
-def _outliers(odd: Exact, photos: _Photos, typical: Indices) -> tuple[Outlier, ...]:
-    rows = np.flatnonzero(odd >= MOST_ODD)
-    return tuple(
+def _outliers(odd: _Odd, photos: _Photos, typical: Indices) -> tuple[Outlier, ...]:
+    rows = np.flatnonzero(odd.reasons != "").tolist()
+    found = [
         Outlier(
             photos.paths[row],
             photos.item(row),
-            float(odd[row]),
+            str(odd.reasons[row]),
+            float(odd.oddness[row]),
             photos.paths[typical[photos.labels[row]]],
         )
-        for row in sorted(rows.tolist(), key=lambda row: (-odd[row], photos.paths[row]))
-    )
+        for row in rows
+    ]
+    found.sort(key=lambda one: (one.reason == "like no item", -one.oddness, one.photo))
+    return tuple(found)
 
 
 def _look_alikes(
-    found: Standings, judged: Labels, counted: Flags, photos: _Photos, typical: Indices
+    vectors: Floats, scoring: Scoring, counted: Flags, photos: _Photos, typical: Indices
 ) -> tuple[LookAlikes, ...]:
     counts = np.bincount(photos.labels)
-    pairs = look_alikes(found, photos.labels, counted, judged.temperature, LEAST_CONFUSION)
+    known = vectors if scoring.space is None else scoring.space.project(vectors)
+    found = standings(known, photos.labels, counted, _RIVALS)
+    pairs = look_alikes(found, photos.labels, counted, scoring.likelihood, LEAST_CONFUSION)
     return tuple(
         LookAlikes(
             photos.ids[pair.first],
@@ -206,7 +259,7 @@ def _look_alikes(
     )
 
 
-def _duplicates(copies: Sequence[Copies], photos: _Photos, wrong: Exact) -> tuple[Duplicate, ...]:
+def _duplicates(copies: Sequence[Copies], photos: _Photos, wrong: Flags) -> tuple[Duplicate, ...]:
     """Of photos that are the same, directly or by way of others, one is kept.
 
     One whose item is not in doubt, if there is such; of these the largest file.
@@ -219,7 +272,7 @@ def _duplicates(copies: Sequence[Copies], photos: _Photos, wrong: Exact) -> tupl
     for group in _groups(alike):
         sizes = dict(zip(group, photo_states([photos.paths[at] for at in group]), strict=True))
         keep, *others = sorted(
-            group, key=lambda at: (wrong[at] >= LIKELY_WRONG, -sizes[at][0], photos.paths[at])
+            group, key=lambda at: (bool(wrong[at]), -sizes[at][0], photos.paths[at])
         )
         for other in others:
             of = keep if keep in alike[other] else min(alike[other])

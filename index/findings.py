@@ -13,14 +13,16 @@ class Mislabelled:
         photo: its path.
         item_id: what it is filed under.
         shown: the item it seems to show.
-        probability: that it does not show its item.
+        share: of the photos that are most like it, how many are of that item.
+        own_share: how many of them are of the item it is filed under.
         shown_photo: a typical photo of the item it seems to show.
     """
 
     photo: str
     item_id: str
     shown: str
-    probability: float
+    share: float
+    own_share: float
     shown_photo: str
 
 
@@ -78,12 +80,15 @@ class Outlier:
     Attributes:
         photo: its path.
         item_id: what it is filed under.
-        oddness: how far it is from all items, in robust standard deviations.
+        reason: "of one colour", "blurred" or "like no item".
+        oddness: how far it is from all items, in robust standard deviations; of a photo that is
+            like no item 6 or more.
         typical_photo: a typical photo of its item.
     """
 
     photo: str
     item_id: str
+    reason: str
     oddness: float
     typical_photo: str
 
@@ -141,7 +146,6 @@ class Audit:
     Attributes:
         items: in the catalogue.
         photos: that were looked at.
-        wrong_share: of labels that are wrong, as estimated for the catalogue as a whole.
         mislabelled: photos that likely show another item.
         duplicates: photos that are there already.
         look_alikes: pairs of items that will be taken for each other.
@@ -153,7 +157,6 @@ class Audit:
 
     items: int
     photos: int
-    wrong_share: float
     mislabelled: tuple[Mislabelled, ...]
     duplicates: tuple[Duplicate, ...]
     look_alikes: tuple[LookAlikes, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from index.standings import Standings
 
 Exact = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating]
 Flags = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.int64]
 
@@ -34,19 +36,24 @@ class Pair(NamedTuple):
 
 
 def look_alikes(
-    found: Standings, labels: Indices, counted: Flags, temperature: float, least: float
+    found: Standings,
+    labels: Indices,
+    counted: Flags,
+    likelihood: Callable[[Floats], Exact],
+    least: float,
 ) -> list[Pair]:
     """Estimate how often photos of each item are taken for its nearest others.
 
-    Of two candidates that differ in score by d, the second is as likely as the logistic function of
-    d / temperature says; its mean over the photos of an item is the share that is expected to be
-    taken for the other. Items that are not among the rivals of a photo count as 0.
+    Of two candidates the second has the probability that the index would give it, which is the
+    logistic function of the difference of the log likelihoods; its mean over the photos of an item
+    is the share that is expected to be taken for the other. Items that are not among the rivals of
+    a photo count as 0.
 
     Args:
-        found: how photos stand to the items.
+        found: how photos stand to the items, in the score space of the index.
         labels: int64 (photos,), the item of each.
         counted: bool (photos,), which photos say something: not those that seem mislabelled.
-        temperature: of the scores.
+        likelihood: log likelihoods of scores, but for a constant.
         least: the lowest `confusion` of a pair that is returned.
 
     Returns:
@@ -56,9 +63,9 @@ def look_alikes(
     usable = np.flatnonzero(counted & (found.own > -1))
     if not len(usable) or not found.rivals.shape[1]:
         return []
-    # Of two photos that are alike whatever is in them one is right by chance.
-    lead = (found.own[usable, None] - found.scores[usable]).astype(np.float64)
-    taken = 1 / (1 + np.exp(np.clip(lead / temperature, -500, 500)))
+    own, scores = (part[usable].astype(np.float64) for part in (found.own, found.scores))
+    lead = likelihood(own)[:, None] - likelihood(scores)
+    taken = 1 / (1 + np.exp(np.clip(lead, -500, 500)))
     key = labels[usable, None] * items + found.rivals[usable]
     keys, place = np.unique(key, return_inverse=True)
     place = place.reshape(key.shape)

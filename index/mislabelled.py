@@ -1,14 +1,13 @@
-"""Which photos are likely filed under a wrong item, and how many are.
+"""Which photos are likely filed under a wrong item, and how many of which.
 
-Scores become probabilities of what a photo shows by a softmax. Its temperature is fitted to the
-catalogue's own labels, which may be wrong: with some probability, the same for all photos, a label
-is one drawn from the other items (the uniform noise channel, as in Lawrence and Schoelkopf 2001,
-"Estimating a kernel Fisher discriminant in the presence of label noise"). Both numbers are fitted
-at once by maximum likelihood, and the second says how many labels are wrong. Without it a few wrong
-labels would make all probabilities look less sure, and wrong ones no longer stand out.
+A network that was trained with wrong labels has learned some of them: it puts such a photo nearer
+to its wrong item than it would put a new one. Two kinds of evidence are left. The photo lies
+farther from the centroid of the others of its item than from that of the item it shows; and its
+nearest photos are of that item. Both have to say so.
 
-How many photos of which item show which other one is counted as confident learning does (Northcutt,
-Jiang and Chuang 2021, "Confident learning: estimating uncertainty in dataset labels").
+Shares of the nearest photos are probabilities that a photo had no part in, and so what confident
+learning counts (Northcutt, Jiang and Chuang 2021, "Confident learning: estimating uncertainty in
+dataset labels"), with nearest neighbours as the classifier.
 """
 
 from __future__ import annotations
@@ -18,87 +17,89 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from embedder.sampling import evenly
 from index.standings import Standings
 
 Exact = npt.NDArray[np.float64]
-Floats = npt.NDArray[np.floating]
+Flags = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.int64]
 
-_MOST_FITTED = 50_000  # photos: more would say the same
-_STEEPEST, _FLATTEST = 1000.0, 1.0  # inverse temperatures
-_LEAST_WRONG, _MOST_WRONG = 1e-6, 0.5  # shares
-_STARTS = ((10.0, 0.02), (50.0, 0.02), (200.0, 0.02))
+NEIGHBOURS = 10
+# Chosen on generated photos of seed 0 and grocery photos of seed 0 (benchmarks/RESULTS.md).
+LEAST_LEAD = 0.6
+_NORMAL = 1.4826  # the standard deviation of normal numbers, in median absolute deviations
+_HALF_A_VOTE = 0.5 / NEIGHBOURS
 
 
-class Labels(NamedTuple):
-    """What the labels of a catalogue are worth.
+class Votes(NamedTuple):
+    """What the nearest photos of each photo say it shows.
 
     Attributes:
-        own: float64 (photos,), the probability that a photo shows its own item, as far as its
-            pixels say.
-        rivals: float64 (photos, n), the same of the other items in `Standings.rivals`.
-        wrong: float64 (photos,), the probability that a label is wrong, as labels go here.
-        share: of labels that are wrong, as fitted.
-        temperature: of the softmax.
+        own: float64 (photos,), the share of them that are of its own item.
+        shown: int64 (photos,), the other item that most of them are of; the nearest of several;
+            its own where all are of that.
+        share: float64 (photos,), the share that are of it.
     """
 
     own: Exact
-    rivals: Exact
-    wrong: Exact
-    share: float
-    temperature: float
+    shown: Indices
+    share: Exact
 
 
-def judge_labels(found: Standings, items: int) -> Labels:
-    """Fit how often labels are wrong, and say how likely it is of each.
+def votes(neighbours: Indices, labels: Indices) -> Votes:
+    """Count the nearest photos by their items.
+
+    An item with few photos would be outvoted: of a photo of it only as many of the nearest count as
+    there are others of its item, but three at least.
 
     Args:
-        found: how photos stand to the items.
-        items: how many there are; with fewer than two no label can be wrong.
+        neighbours: int64 (photos, n), the nearest photos of each, the nearest first; -1 for none.
+        labels: int64 (photos,), the item of each photo.
     """
-    usable = np.flatnonzero(found.own > -1)  # an item's only photo says nothing about it
-    if items < 2 or not len(usable):
-        certain = np.ones(len(found.own))
-        return Labels(certain, np.zeros(found.scores.shape), 1 - certain, 0.0, 1.0)
-    chosen = usable[evenly(len(usable), _MOST_FITTED)]
-    slope, share = _fit(found.own[chosen], found.scores[chosen], items)
-    own, rivals = _probabilities(found.own, found.scores, slope)
-    right, wrong = _odds(own, share, items)
-    probability = wrong / np.maximum(right + wrong, 1e-300)
-    probability[found.own <= -1] = 0.0
-    return Labels(own, rivals, probability, share, 1 / slope)
+    others = np.bincount(labels)[labels] - 1
+    place = np.arange(neighbours.shape[1])
+    counted = (neighbours >= 0) & (place < np.maximum(others, 3)[:, None])
+    item = np.where(counted, labels[neighbours], -1)
+    total = np.maximum(counted.sum(axis=1), 1)
+    mine = item == labels[:, None]
+    # How many of the nearest are of the same item as each of them.
+    same = (item[:, :, None] == item[:, None, :]).sum(axis=2)
+    strangers = np.where(counted & ~mine, same, 0)
+    best = strangers.argmax(axis=1)
+    rows = np.arange(len(labels))
+    count = strangers[rows, best]
+    shown = np.where(count > 0, item[rows, best], labels)
+    return Votes(mine.sum(axis=1) / total, shown, count / total)
 
 
-def _probabilities(own: Floats, rivals: Floats, slope: float) -> tuple[Exact, Exact]:
-    logits = slope * np.concatenate([own[:, None], rivals], axis=1).astype(np.float64)
-    logits -= logits.max(axis=1, keepdims=True)
-    shares = np.exp(logits)
-    shares /= shares.sum(axis=1, keepdims=True)
-    return shares[:, 0], shares[:, 1:]
+def farther(found: Standings, labels: Indices) -> Flags:
+    """Which photos are clearly nearer to another item than to the others of their own.
+
+    By more than photos usually differ in how near they are to their own item: the median absolute
+    deviation from the median of it, as a standard deviation.
+    """
+    if not found.rivals.shape[1]:
+        return np.zeros(len(labels), np.bool_)
+    usual = medians(found.own, labels)
+    usually = _NORMAL * float(np.median(np.abs(found.own - usual[labels])))
+    clearly: Flags = (found.own > -1) & (found.scores[:, 0] - found.own > usually)
+    return clearly
 
 
-def _odds(own: Exact, share: float, items: int) -> tuple[Exact, Exact]:
-    """How likely each label is, being right, and being wrong."""
-    return (1 - share) * own, share * (1 - own) / (items - 1)
+def medians(values: npt.NDArray[np.floating], labels: Indices) -> Exact:
+    """The median of the values of each item's photos, 0 for an item without any."""
+    order = np.argsort(labels, kind="stable")
+    starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
+    found = np.zeros(int(labels.max(initial=-1)) + 1)
+    parts = np.split(values[order], starts[1:])
+    found[labels[order][starts]] = [np.median(part) for part in parts if len(part)]
+    return found
 
 
-def _fit(own: Floats, rivals: Floats, items: int) -> tuple[float, float]:
-    """Inverse temperature and share of wrong labels with the highest likelihood."""
-    from scipy.optimize import minimize
-
-    def loss(parameters: Exact) -> float:
-        slope, share = np.exp(parameters)
-        right, wrong = _odds(_probabilities(own, rivals, slope)[0], share, items)
-        return float(-np.log(np.maximum(right + wrong, 1e-300)).mean())
-
-    bounds = np.log([(_FLATTEST, _STEEPEST), (_LEAST_WRONG, _MOST_WRONG)])
-    found = min(
-        (minimize(loss, np.log(start), method="Nelder-Mead", bounds=bounds) for start in _STARTS),
-        key=lambda result: float(result.fun),
-    )
-    slope, share = np.exp(found.x)
-    return float(slope), float(share)
+def mislabelled(found: Standings, counted: Votes, labels: Indices) -> Flags:
+    """Which photos seem to be under a wrong item: bool (photos,)."""
+    lead = counted.share - counted.own
+    wrong: Flags = farther(found, labels) & (lead > LEAST_LEAD - _HALF_A_VOTE)
+    return wrong
 
 
 class LabelCount(NamedTuple):
@@ -117,16 +118,17 @@ class LabelCount(NamedTuple):
     estimated: float
 
 
-def confident_counts(found: Standings, judged: Labels, labels: Indices) -> list[LabelCount]:
+def confident_counts(counted: Votes, clearly: Flags, labels: Indices) -> list[LabelCount]:
     """The confident joint of confident learning, but for its diagonal.
 
-    A photo counts for the item that is likeliest of those it is confidently of: that have at least
+    A photo counts for the likelier of those items of which it confidently is: that have at least
     the probability that photos filed under them have of it on average. Counts are scaled to the
-    photos of each item.
+    photos of each item. Other than in the paper a photo counts for another item only if it is
+    clearly nearer to it: photos of look-alikes would be counted as well.
 
     Args:
-        found: how photos stand to the items.
-        judged: the probabilities.
+        counted: the probabilities.
+        clearly: bool (photos,), from `farther`.
         labels: int64 (photos,), the item of each.
 
     Returns:
@@ -134,21 +136,17 @@ def confident_counts(found: Standings, judged: Labels, labels: Indices) -> list[
     """
     items = int(labels.max(initial=-1)) + 1
     photos = np.bincount(labels, minlength=items)
-    thresholds = np.bincount(labels, judged.own, items) / np.maximum(photos, 1)
-    columns = np.concatenate([labels[:, None], found.rivals], axis=1)
-    shares = np.concatenate([judged.own[:, None], judged.rivals], axis=1)
-    confident = np.where(shares >= thresholds[columns] - 1e-12, shares, -1.0)
-    best = confident.argmax(axis=1)
-    rows = np.arange(len(labels))
-    counted = confident[rows, best] >= 0
-    shown = columns[rows, best]
-    of_item = np.bincount(labels[counted], minlength=items)
+    thresholds = np.bincount(labels, counted.own, items) / np.maximum(photos, 1) - 1e-12
+    own = counted.own >= thresholds[labels]
+    other = (counted.share >= thresholds[counted.shown]) & (counted.share > 0) & clearly
+    moved = other & (~own | (counted.share > counted.own))
+    of_item = np.bincount(labels[own | moved], minlength=items)
     pairs, counts = np.unique(
-        np.stack([labels[counted], shown[counted]], axis=1), axis=0, return_counts=True
+        np.stack([labels[moved], counted.shown[moved]], axis=1), axis=0, return_counts=True
     )
     result = [
-        LabelCount(int(item), int(other), int(count), float(count * photos[item] / of_item[item]))
-        for (item, other), count in zip(pairs, counts, strict=True)
-        if item != other
+        LabelCount(int(item), int(shown), int(count), float(count * photos[item] / of_item[item]))
+        for (item, shown), count in zip(pairs, counts, strict=True)
+        if item != shown
     ]
     return sorted(result, key=lambda one: (-one.photos, one.item, one.shown))

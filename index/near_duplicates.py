@@ -7,33 +7,29 @@ are alike then by `index.registration`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from embedder.errors import PhotoError
 from embedder.parallel import ordered_map
-from embedder.photos import flat, opened
+from index.looks import squeezed
 from index.registration import likeness
 
 Indices = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
-Pictures = npt.NDArray[np.uint8]
 
 # Chosen on generated photos and on half of the grocery photos (benchmarks/audit.py, RESULTS.md):
 # copies came out at .994 and above, other photos of the same items below .993.
 LIKENESS = 0.993
-_ROUGH_SIDE, _FINE_SIDE = 16, 32  # pixels
+_FINE_SIDE = 32  # pixels
 # Of the small grey pictures: without 2 % of its sides a copy has .96 and more.
 _ROUGH_LIKENESS = 0.94
 _PHOTOS_AT_ONCE = 2048  # of a group: all its pairs are compared
 _PAIRS_AT_ONCE = 256
-_FEWEST_GREYS = 1.0  # standard deviation, of 255: a photo of one colour is like all others
 
 
 class Copies(NamedTuple):
@@ -51,55 +47,25 @@ class Copies(NamedTuple):
 
 
 def near_duplicates(
-    photos: Sequence[str],
-    groups: Indices,
-    *,
-    jobs: int | None = None,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    photos: Sequence[str], rough: Floats, groups: Indices, jobs: int | None = None
 ) -> list[Copies]:
     """Find photos that are there twice.
 
     Args:
         photos: their paths.
+        rough: float32 (photos, n), small grey pictures of them, from `look_at`.
         groups: int64 (photos, n), n different groups that each photo is in; photos that share none
             are not compared.
         jobs: threads; all cores unless given.
-        on_progress: called with (photos done, photos in all).
 
     Returns:
         All pairs, by their numbers. A photo that cannot be read is like no other.
     """
-    rough = np.zeros((len(photos), _ROUGH_SIDE**2), np.float32)
-    drawn = ordered_map(partial(_small, side=_ROUGH_SIDE), photos, jobs)
-    for at, picture in enumerate(drawn):
-        if picture is not None:
-            rough[at] = _standardised(picture)
-        on_progress(at + 1, len(photos))
     found = []
     pairs = _alike(rough, groups)
     for start in range(0, len(pairs), _PAIRS_AT_ONCE):
         found += _confirmed(photos, pairs[start : start + _PAIRS_AT_ONCE], jobs)
     return found
-
-
-def _small(photo: str, side: int) -> Pictures | None:
-    """A whole photo squeezed into a square: uint8 (side, side, 3)."""
-    try:
-        # JPEGs are decoded at twice that size or more, or what is left would be blocks.
-        with opened(photo, 4 * side) as image:
-            small = flat(image).resize((side, side), Image.Resampling.BILINEAR, reducing_gap=3.0)
-            return np.asarray(small)
-    except PhotoError:
-        return None
-
-
-def _standardised(picture: Pictures) -> Floats:
-    """Its greys (side * side,) with a mean of 0 and unit norm; all 0 if they are all the same."""
-    greys = picture.astype(np.float32).mean(axis=-1).ravel()
-    greys -= greys.mean()
-    length = float(np.linalg.norm(greys))
-    alike = length < _FEWEST_GREYS * _ROUGH_SIDE
-    return np.zeros_like(greys) if alike else greys / length
 
 
 def _alike(rough: Floats, groups: Indices) -> Indices:
@@ -127,7 +93,7 @@ def _alike_within(rough: Floats, rows: Indices) -> Iterator[Indices]:
 def _confirmed(photos: Sequence[str], pairs: Indices, jobs: int | None) -> list[Copies]:
     """Those of some pairs that are alike in detail, too."""
     used = np.unique(pairs).tolist()
-    drawn = ordered_map(partial(_small, side=_FINE_SIDE), (photos[at] for at in used), jobs)
+    drawn = ordered_map(partial(squeezed, side=_FINE_SIDE), (photos[at] for at in used), jobs)
     pictures = dict(zip(used, drawn, strict=True))
     there = [
         (one, two)

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageFilter
 from scattered import photos_of
 
 from index.look_alikes import look_alikes
-from index.outliers import oddness
+from index.looks import look_at
+from index.outliers import is_blurred, oddness, shows_nothing
 from index.standings import standings
 
 
@@ -23,9 +25,9 @@ def test_confusions_are_means_of_what_two_candidates_would_get(seed, items, phot
         for other in range(items):
             if other != item and len(rows):
                 score = [found.scores[at][found.rivals[at] == other][0] for at in rows]
-                lead = (found.own[rows] - np.array(score)).astype(float)
+                lead = found.own[rows].astype(float) - np.array(score, float)
                 chance[item, other] = (1 / (1 + np.exp(lead / temperature))).mean()
-    pairs = look_alikes(found, labels, counted, temperature, 0.05)
+    pairs = look_alikes(found, labels, counted, lambda scores: scores / temperature, 0.05)
     least = np.nanmax(np.stack([chance, chance.T, np.full_like(chance, 0)]), axis=0)
     expected = {(i, j) for i in range(items) for j in range(i) if least[i, j] >= 0.05}
     assert {(max(p.first, p.second), min(p.first, p.second)) for p in pairs} == expected
@@ -45,8 +47,8 @@ def test_confusions_are_means_of_what_two_candidates_would_get(seed, items, phot
 def test_one_item_looks_like_no_other():
     vectors, labels = photos_of(0, 1, 5)
     found = standings(vectors, labels, np.ones(6, bool), 3)
-    assert look_alikes(found, labels, np.ones(6, bool), 0.1, 0.01) == []
-    assert look_alikes(found, labels, np.zeros(6, bool), 0.1, 0.01) == []
+    assert look_alikes(found, labels, np.ones(6, bool), np.asarray, 0.01) == []
+    assert look_alikes(found, labels, np.zeros(6, bool), np.asarray, 0.01) == []
 
 
 def flock(seed, outliers):
@@ -84,3 +86,16 @@ def test_the_only_photo_of_an_item_is_not_odd_for_being_like_no_other():
     labels[far] = 10
     found = standings(vectors, labels, np.ones(200, bool), 1)
     assert oddness(found, labels)[far] == 0
+
+
+def test_black_and_blurred_photos_are_told_by_their_pixels(tmp_path, catalogue):
+    photos = [path for paths in catalogue.items.values() for path in paths[:2]]
+    for at, photo in enumerate(photos[:6]):
+        image = Image.open(photo)
+        image.point(lambda value: value // 30).save(tmp_path / f"black{at}.jpg")
+        image.filter(ImageFilter.GaussianBlur(image.width / 12)).save(tmp_path / f"soft{at}.jpg")
+    made = sorted(map(str, tmp_path.iterdir()))
+    looks = look_at([*photos, *made, "none.jpg"])
+    count = len(photos)
+    assert shows_nothing(looks).nonzero()[0].tolist() == list(range(count, count + 6))
+    assert is_blurred(looks).nonzero()[0].tolist() == list(range(count + 6, count + 12))

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from pictures import picture
 from PIL import Image, ImageEnhance
 
-from index.near_duplicates import near_duplicates, same_file
+from index import near_duplicates as module
+from index.looks import look_at
+from index.near_duplicates import same_file
 
 
 def jpeg(image, quality=95):
@@ -36,6 +38,10 @@ def photos(tmp_path_factory):
         image = Image.fromarray(picture(150, 200, seed=number))
         (folder / f"{number}.jpg").write_bytes(jpeg(image))
     return [str(folder / f"{number}.jpg") for number in range(10)]
+
+
+def near_duplicates(photos, groups):
+    return module.near_duplicates(photos, look_at(photos).rough, groups)
 
 
 def one_group(count):
@@ -75,12 +81,11 @@ def test_what_cannot_be_read_and_what_is_of_one_colour_is_like_nothing(photos, t
     (tmp_path / "bad.jpg").write_bytes(b"no photo")
     Image.new("RGB", (80, 80), (9, 9, 9)).save(tmp_path / "black.png")
     odd = [str(tmp_path / name) for name in ("bad.jpg", "bad.jpg", "black.png", "black.png")]
-    told = []
-    found = near_duplicates(
-        [*photos, *odd, "none.jpg"], one_group(15), on_progress=lambda *said: told.append(said)
-    )
-    assert found == []
+    several, told = [*photos, *odd, "none.jpg"], []
+    looks = look_at(several, on_progress=lambda *said: told.append(said))
+    assert module.near_duplicates(several, looks.rough, one_group(15)) == []
     assert told == [(done, 15) for done in range(1, 16)]
+    assert np.isnan(looks.contrast).nonzero()[0].tolist() == [10, 11, 14]
 
 
 def test_large_groups_are_compared_in_parts(photos, monkeypatch):
