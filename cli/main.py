@@ -24,6 +24,7 @@ _COMMANDS = (
     "match",
     "add",
     "remove",
+    "audit",
     "evaluate",
     "calibrate",
     "verify",

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from cli.output import (
+    csv_text,
     doubt,
     index_option,
     jobs_option,
@@ -225,19 +223,7 @@ def _as_jsonl(matches: Matches) -> str:
 def _as_csv(matches: Matches) -> str:
     from index.results import COLUMNS
 
-    rows = [[_rounded(getattr(found, name)) for name in COLUMNS] for found in matches]
-    return "".join(map(_csv_line, [COLUMNS, *rows]))
-
-
-def _rounded(value: object) -> object:
-    return round(value, 6) if isinstance(value, float) else value
-
-
-def _csv_line(values: Sequence[object]) -> str:
-    text = io.StringIO()
-    # With a line feed for an end the writer would not quote a name with a carriage return in it.
-    csv.writer(text, lineterminator="\r\n").writerow(values)
-    return text.getvalue().removesuffix("\r\n") + "\n"
+    return csv_text([COLUMNS, *([getattr(found, name) for name in COLUMNS] for found in matches)])
 
 
 _FORMATTERS = {"table": _as_table, "json": _as_json, "jsonl": _as_jsonl, "csv": _as_csv}

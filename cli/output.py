@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -106,6 +108,19 @@ def _plain(value: object) -> object:
     if isinstance(value, float):
         return round(value, 6) if math.isfinite(value) else None
     return value
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Lines of CSV: numbers have six digits behind the point, None is nothing."""
+    return "".join(map(_csv_line, rows))
+
+
+def _csv_line(values: Sequence[object]) -> str:
+    text = io.StringIO()
+    plain = [round(value, 6) if isinstance(value, float) else value for value in values]
+    # With a line feed for an end the writer would not quote a name with a carriage return in it.
+    csv.writer(text, lineterminator="\r\n").writerow(plain)
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def say(text: str) -> None:

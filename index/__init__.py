@@ -8,10 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from index.auditing import audit
     from index.building import BuildReport, build_index
     from index.candidates import candidate_line, read_candidates
     from index.editing import AddReport, add_item, remove_items
     from index.evaluating import Evaluation, evaluate
+    from index.findings import Audit
     from index.matching import Matcher
     from index.recalibrating import CalibrationReport, calibrate_index
     from index.results import Alternative, Match, Matches
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AddReport",
     "Alternative",
+    "Audit",
     "BuildReport",
     "CalibrationReport",
     "Evaluation",
@@ -35,6 +38,7 @@ __all__ = [
     "Views",
     "add_item",
     "add_vectors",
+    "audit",
     "build_from_vectors",
     "build_index",
     "calibrate_index",
@@ -48,6 +52,7 @@ __all__ = [
 _MODULE_OF = {
     "AddReport": "index.editing",
     "Alternative": "index.results",
+    "Audit": "index.findings",
     "BuildReport": "index.building",
     "CalibrationReport": "index.recalibrating",
     "Evaluation": "index.evaluating",
@@ -60,6 +65,7 @@ _MODULE_OF = {
     "Views": "index.views",
     "add_item": "index.editing",
     "add_vectors": "index.vector_building",
+    "audit": "index.auditing",
     "build_from_vectors": "index.vector_building",
     "build_index": "index.building",
     "calibrate_index": "index.recalibrating",
