@@ -13,10 +13,10 @@ from cli.output import (
     list_unreadable,
     model_option,
     photo_path,
-    photo_progress,
     print_json,
     say,
 )
+from cli.progress import photo_progress
 
 
 @click.command(short_help="Add one item to the index, at once.")

@@ -15,10 +15,10 @@ from cli.output import (
     json_option,
     json_text,
     model_option,
-    photo_progress,
     say,
     table,
 )
+from cli.progress import photo_progress
 
 if TYPE_CHECKING:
     from cli.audit_rows import Kind, Row
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _MOST_SHOWN = 5
 
 
-@click.command()
+@click.command(short_help="Find what is likely wrong with a catalogue's photos.")
 @click.argument("catalogue", type=click.Path(path_type=Path))
 @index_option
 @model_option
@@ -90,7 +90,10 @@ def audit(
     with Store.open(index) as store:
         with native_output_silenced():
             embedder.warm_up()
-        with photo_progress("Embedding") as embedded, photo_progress("Comparing") as compared:
+        with (
+            photo_progress("Embedding") as embedded,
+            photo_progress("Comparing", patience=0.01) as compared,
+        ):
             found = audited(
                 photos, embedder, store, jobs=jobs, on_embedded=embedded, on_compared=compared
             )
@@ -106,7 +109,7 @@ def audit(
 
 def _summary(found: Audit) -> str:
     return (
-        f"{found.photos:,} photos of {found.items:,} items looked at: "
+        f"{found.photos:,} photos of {found.items:,} items: "
         f"{len(found.mislabelled):,} likely mislabelled, {len(found.duplicates):,} there twice, "
         f"{len(found.outliers):,} like no item"
     )
@@ -128,7 +131,7 @@ def _part(kind: Kind, rows: Sequence[Row], catalogue: Catalogue) -> str:
     rest = f"and {more:,} more: --format csv and --report have them\n" if more > 0 else ""
     used = [at for at, name in enumerate(kind.columns) if name]
     columns = [[line[at] for at in used] for line in lines]
-    return f"{kind.title}: {len(rows):,}. {kind.hint}\n{table(columns)}\n{rest}"
+    return f"{kind.title}: {len(rows):,}\n{kind.hint}\n{table(columns)}\n{rest}"
 
 
 def _line(row: Row, catalogue: Catalogue) -> tuple[str, str, str]:

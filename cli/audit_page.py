@@ -9,9 +9,9 @@ from itertools import groupby
 from pathlib import Path
 
 from cli.audit_rows import KINDS, Kind, Row, rows_of, score_text
-from cli.output import photo_progress
 from cli.page import END, figure, head, name, photo, table_of, text
 from cli.page_file import write_page
+from cli.progress import photo_progress
 from cli.report_pictures import Drawn, side_of, thumbnail
 from embedder import Catalogue
 from embedder.parallel import ordered_map

@@ -66,13 +66,13 @@ KINDS = (
     Kind(
         "look-alikes",
         "Items that look alike",
-        "They will be taken for each other: keep them out of one list, or look at the answers.",
+        "They will be taken for each other: keep them apart, or look at the answers.",
         ("item", "taken for", "probability"),
     ),
     Kind(
         "outlier",
         "Photos that are like no item",
-        "Black, blurred, or of something else: delete those that do not show their item.",
+        "Black, blurred, or of something else: delete those that do not show it.",
         ("photo", "it is", "distance"),
     ),
     Kind(

@@ -13,10 +13,10 @@ from cli.output import (
     list_unreadable,
     listed,
     model_option,
-    photo_progress,
     print_json,
     say,
 )
+from cli.progress import photo_progress
 
 
 @click.command(name="build-index", short_help="Embed a catalogue's photos into an index file.")

@@ -13,10 +13,10 @@ from cli.output import (
     list_unreadable,
     listed,
     model_option,
-    photo_progress,
     print_json,
     say,
 )
+from cli.progress import photo_progress
 
 
 @click.command(short_help="Make confidences right for photos like yours.")

@@ -13,11 +13,11 @@ from cli.output import (
     json_option,
     list_unreadable,
     model_option,
-    photo_progress,
     print_json,
     say,
     table,
 )
+from cli.progress import photo_progress
 
 if TYPE_CHECKING:
     from embedder import Catalogue

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from cli.charts import Axis, Line, line_chart, ticks_from
 from cli.evaluate import interval, percent, what_was_asked, whole_figures, with_interval
-from cli.output import photo_progress
 from cli.page import END, figure, head, name, no_picture, photo, section, table_of, text
 from cli.page_file import write_page
+from cli.progress import photo_progress
 from cli.report_pictures import Drawn, reference_pictures, side_of, thumbnail
 from embedder.catalogue import Catalogue
 from embedder.errors import PhotoError

@@ -10,9 +10,10 @@ import click
 
 from cli.charts import Axis, Line, line_chart, ticks_from
 from cli.evaluate import with_interval
-from cli.output import photo_progress, print_json, say, table
+from cli.output import print_json, say, table
 from cli.page import END, head, section, table_of, text
 from cli.page_file import write_page
+from cli.progress import photo_progress
 from embedder.catalogue import Catalogue
 from embedder.learning_curve import learning_curve, options_of
 from embedder.model_files import read_model_info

@@ -19,11 +19,11 @@ from cli.output import (
     listed,
     model_option,
     photo_path,
-    photo_progress,
     say,
     table,
     table_within,
 )
+from cli.progress import photo_progress
 
 if TYPE_CHECKING:
     from index import Matches

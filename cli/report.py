@@ -9,8 +9,9 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from cli.output import doubt, photo_progress
+from cli.output import doubt
 from cli.page_file import write_page
+from cli.progress import photo_progress
 from cli.report_cards import Shown
 from cli.report_page import KINDS, Contents, page, pictured
 from cli.report_pictures import Drawn, reference_pictures, side_of, thumbnail

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from cli.output import json_option, photo_progress, print_json, say
+from cli.output import json_option, print_json, say
+from cli.progress import photo_progress
 
 
 @click.command(short_help="Generate a catalogue and photos, to try things with.")

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from cli.output import list_unreadable, progress_bar, rate, say, share, shower, shown
+from cli.output import list_unreadable, say, share, shown
+from cli.progress import progress_bar, rate, shower
 from embedder.errors import PhotoError
 from embedder.training_options import EpochReport, Listener
 

@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.output import (
-    index_option,
-    json_option,
-    model_option,
-    photo_progress,
-    print_json,
-    shown,
-)
+from cli.output import index_option, json_option, model_option, print_json, shown
+from cli.progress import photo_progress
 
 if TYPE_CHECKING:
     from index import Verified

@@ -70,7 +70,7 @@ def test_csv_json_and_report_say_the_same(embed, flawed, read_report):
 def test_the_table_shows_the_first_of_each_kind(embed, flawed):
     done = embed("audit", "catalogue")
     assert done.returncode == 0
-    assert "146 photos of 12 items looked at: " in done.stderr
+    assert "146 photos of 12 items: " in done.stderr
     lines = done.stdout.splitlines()
     assert any(line.startswith("Photos that are there twice: 2. ") for line in lines)
     assert any(line.startswith("Items with too few photos: 12. ") for line in lines)

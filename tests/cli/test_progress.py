@@ -63,7 +63,7 @@ def test_what_is_no_terminal_gets_no_bar_whatever_forces_colours(embed, place, w
 
 MILLIONS = """
 import time
-from cli.output import photo_progress
+from cli.progress import photo_progress
 with photo_progress("Embedding") as show:
     show(123_456, 10_000_000)
     time.sleep(0.2)
@@ -79,7 +79,7 @@ def test_a_bar_of_millions_is_one_line_with_the_time_left(terminal):
 
 PATIENT = """
 import time
-from cli.output import photo_progress
+from cli.progress import photo_progress
 with photo_progress("Embedding", patience={}) as show:
     time.sleep(0.1)
     show(1, 2)
