@@ -2,6 +2,8 @@
 # make test   all tests
 # make soak   the tests of tests/soak in their long form: hours
 # make lint   ruff and mypy
+# make docs   the documentation as a site: build/site/index.html
+# make reference, make transcript   what pages say of the commands, anew; the latter needs tmux
 # make lock   renew requirements.lock from setup.cfg, and tests/oracle/requirements.lock
 # Each makes .venv first, from the lock. All that has to be there is Python 3.11 to 3.13.
 # make test makes .venv-tfa too, for the real tensorflow-addons, given Python 3.11 on x86-64 Linux.
@@ -11,7 +13,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 ORACLE := .venv-tfa/.ready
 
-.PHONY: demo test soak lint lock clean
+.PHONY: demo test soak lint docs reference transcript lock clean
 
 demo: $(READY)
 	$(BIN)/python benchmarks/demo.py demo
@@ -26,6 +28,15 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/site
+
+reference: $(READY)
+	$(BIN)/python docs/cli_reference.py
+
+transcript: $(READY)
+	$(BIN)/python docs/walkthrough.py
 
 $(READY): requirements.lock setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or \

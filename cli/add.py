@@ -13,12 +13,13 @@ from cli.output import (
     list_unreadable,
     model_option,
     photo_path,
+    photo_progress,
     print_json,
     say,
 )
 
 
-@click.command()
+@click.command(short_help="Add one item to the index, at once.")
 @click.argument("item_id", metavar="ID")
 @click.argument("photos", metavar="PHOTOS...", nargs=-1, type=photo_path)
 @index_option
@@ -46,15 +47,18 @@ def add(
       embed add sku-9 new/ --replace
     """
     from cli.photos_given import photos_of_item
-    from embedder import Embedder
     from embedder.quiet import native_output_silenced
-    from index import add_item
+    from index import Matcher, add_item
 
     found = photos_of_item(photos)
-    embedder = Embedder.open(model)
+    with Matcher.open(index, model) as matcher:
+        embedder = matcher.embedder
     with native_output_silenced():
         embedder.warm_up()
-    report = add_item(index, embedder, item_id, found, replace=replace, jobs=jobs)
+    with photo_progress("Embedding", patience=1.0) as show:
+        report = add_item(
+            index, embedder, item_id, found, replace=replace, jobs=jobs, on_progress=show
+        )
     list_unreadable(report.unreadable, "are left out")
     done = "replaced" if report.replaced else "added"
     say(f"{index}: {item_id} {done}, {report.photos} photo(s)")

@@ -19,7 +19,7 @@ from cli.output import (
 )
 
 
-@click.command(name="build-index")
+@click.command(name="build-index", short_help="Embed a catalogue's photos into an index file.")
 @click.argument("catalogue", type=click.Path(path_type=Path))
 @model_option
 @index_option

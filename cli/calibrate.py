@@ -19,7 +19,7 @@ from cli.output import (
 )
 
 
-@click.command()
+@click.command(short_help="Make confidences right for photos like yours.")
 @click.argument("photos", type=click.Path(path_type=Path))
 @index_option
 @model_option

@@ -20,13 +20,14 @@ from cli.output import (
 )
 
 if TYPE_CHECKING:
+    from embedder import Catalogue
     from index import Evaluation
     from index.measures import Figure
 
 _MOST_SHOWN = 5
 
 
-@click.command()
+@click.command(short_help="Measure how well an index tells items apart.")
 @click.argument("catalogue", type=click.Path(path_type=Path))
 @index_option
 @model_option
@@ -97,7 +98,10 @@ def evaluate(
         embedder = matcher.embedder
         with native_output_silenced():
             embedder.warm_up()
-        with photo_progress("Embedding") as embedded, photo_progress("Asking", "sizes") as asked:
+        with (
+            photo_progress("Embedding") as embedded,
+            photo_progress("Asking", "sizes", patience=0.01) as asked,
+        ):
             found = measured(
                 photos,
                 embedder,
@@ -111,7 +115,7 @@ def evaluate(
         if as_json:
             print_json(found)
         else:
-            click.echo(_as_tables(found))
+            click.echo(_as_tables(found, photos))
         if report is not None:
             write_evaluation(report, found, photos, matcher.store, jobs)
             say(f"{report}: the report, to be opened in a browser")
@@ -132,7 +136,7 @@ def what_was_asked(found: Evaluation) -> str:
     return f"{kinds.asked:,} photos of {found.items:,} items asked ({said})"
 
 
-def _as_tables(found: Evaluation) -> str:
+def _as_tables(found: Evaluation, photos: Catalogue) -> str:
     among = f"among {found.index_items:,} items"
     rows = [["", "", "95 % interval"]]
     for name, figure in whole_figures(found):
@@ -145,7 +149,7 @@ def _as_tables(found: Evaluation) -> str:
     if worst:
         parts += ["", "Items with the most errors", _items(found)]
     if found.confusions:
-        parts += ["", "Most confused pairs", _pairs(found)]
+        parts += ["", "Most confused pairs", _pairs(found, photos)]
     return "\n".join(parts)
 
 
@@ -183,7 +187,7 @@ def _accuracies(found: Evaluation) -> str:
 
 
 def _confidences(found: Evaluation) -> str:
-    rows = [["candidates", "ECE", "unknown AUROC", "matched, %", "wrong, %"]]
+    rows = [["among", "ECE", "unknown AUROC", "matched, %", "wrong, %"]]  # 80 columns
     for of in found.sets:
         rows.append(
             [
@@ -205,9 +209,9 @@ def _items(found: Evaluation) -> str:
     return table(rows, frozenset({1, 2, 3}))
 
 
-def _pairs(found: Evaluation) -> str:
+def _pairs(found: Evaluation, photos: Catalogue) -> str:
     rows = [["item", "taken for", "photos", "the worst"]]
-    for pair in found.confusions[:_MOST_SHOWN]:
-        count = f"{pair.photos} of {pair.asked}"
-        rows.append([pair.item_id, pair.taken_for, count, pair.photo])
+    shown = found.confusions[:_MOST_SHOWN]
+    for pair, worst in zip(shown, photos.within([pair.photo for pair in shown]), strict=True):
+        rows.append([pair.item_id, pair.taken_for, f"{pair.photos} of {pair.asked}", worst])
     return table(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +19,10 @@ from cli.output import (
     listed,
     model_option,
     photo_path,
+    photo_progress,
     say,
     table,
+    table_within,
 )
 
 if TYPE_CHECKING:
@@ -28,9 +31,10 @@ if TYPE_CHECKING:
 FORMATS = ("table", "json", "jsonl", "csv")
 
 
-@click.command()
+@click.command(short_help="Say which photo shows which candidate.")
 @click.option(
     "--candidates",
+    type=click.Path(allow_dash=True, readable=False),
     required=True,
     metavar="FILE",
     help="The items that can be in the photos: one id a line, or 'id,quantity', or with a tab in "
@@ -40,7 +44,14 @@ FORMATS = ("table", "json", "jsonl", "csv")
 @index_option
 @model_option
 @click.option("--independent", is_flag=True, help="Score each photo by itself, not one to one.")
-@click.option("--format", "format_", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="Of the results. A terminal too narrow for the table shows it without margin and score.",
+)
 @click.option(
     "--views",
     type=click.IntRange(min=1),
@@ -105,7 +116,7 @@ def match(
       embed match --candidates ids.txt photos/
       embed match --candidates ids.txt --format csv a.jpg b.jpg > matches.csv
       embed match --candidates ids.txt --report report.html photos/
-      embed match --candidates ids.txt --strict --max-error 0.01 photos/ || echo look
+      embed match --candidates ids.txt --strict photos/ || echo look
       echo sku-1 | embed match --candidates - a.jpg
     """
     from cli.photos_given import objects_in
@@ -126,14 +137,16 @@ def match(
         embedder = matcher.embedder
         with native_output_silenced():
             embedder.warm_up()
-        matches = matcher.match(
-            objects,
-            ids,
-            independent=independent,
-            unknown=unknown,
-            max_error=max_error,
-            jobs=jobs,
-        )
+        with photo_progress("Embedding", patience=1.0) as show:
+            matches = matcher.match(
+                objects,
+                ids,
+                independent=independent,
+                unknown=unknown,
+                max_error=max_error,
+                jobs=jobs,
+                on_progress=show,
+            )
         try:
             # Otherwise click would take what looks like a colour out of the names in a CSV file.
             click.echo(_FORMATTERS["json" if as_json else format_](matches), nl=False, color=True)
@@ -151,7 +164,7 @@ def match(
                 write_report(report, matches, missing, objects, matcher.store, facts, jobs)
                 say(f"{report}: the report, to be opened in a browser")
     if all(found.status == "unreadable" for found in matches):
-        raise click.ClickException("none of the photos can be read")
+        raise click.ClickException("none of the photos can be read: the lines above say why")
     if strict and (matches.missing or any(found.status != "matched" for found in matches)):
         raise click.exceptions.Exit(3)
 
@@ -192,7 +205,11 @@ def _as_table(matches: Matches) -> str:
         ]
         for found in sorted(matches, key=doubt)
     ]
-    return table(rows, right=frozenset({2, 4, 5})) + "\n"
+    right = frozenset({2, 4, 5})
+    if not sys.stdout.isatty():
+        return table(rows, right) + "\n"
+    width = shutil.get_terminal_size().columns
+    return table_within(width, rows, right, spare=(5, 4)) + "\n"
 
 
 def _as_json(matches: Matches) -> str:

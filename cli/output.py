@@ -7,9 +7,10 @@ import io
 import json
 import math
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,13 +20,14 @@ import click
 from embedder.errors import PhotoError
 
 if TYPE_CHECKING:
-    from rich.progress import ProgressColumn
+    from rich.progress import Progress, Task, TaskID
 
     from index import Match
 
 _MOST_LISTED = 20
 _ORDER = {"unreadable": 0, "unsure": 1, "unknown": 2, "matched": 3}
 _SECONDS_BETWEEN_LOOKS = 0.1
+_BAR = 24  # with the longest of everything beside it, it fits in 80 columns
 
 # What a terminal obeys instead of showing it: control characters, ends of lines, marks that turn
 # the direction of writing; and halves of characters, which it cannot show.
@@ -126,56 +128,119 @@ def say(text: str) -> None:
     click.echo(shown(text), err=True)
 
 
-def photo_columns() -> tuple[ProgressColumn, ...]:
-    """What a progress bar shows; its tasks need the field `note`."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+def progress_bar(transient: bool = False) -> Progress | None:
+    """A bar on standard error with a note and the time left; its tasks need the field `note`.
 
-    return (
+    Args:
+        transient: whether nothing is left of it in the end.
+
+    Returns:
+        None where standard error is no terminal, or one that cannot go back in a line.
+    """
+    if not sys.stderr.isatty():  # rich would go by FORCE_COLOR too, and fill the log of a build
+        return None
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    if not console.is_interactive:
+        return None
+    return Progress(
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(_BAR),
         MofNCompleteColumn(),
         TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=console,
+        transient=transient,
     )
 
 
+def rate(task: Task, done: int, total: int, unit: str) -> str:
+    """How fast a task goes, or went if it is done; empty while that is not known."""
+    speed, elapsed = task.speed, task.elapsed or 0.0
+    if elapsed and (done == total or (not speed and elapsed > _SECONDS_BETWEEN_LOOKS)):
+        speed = done / elapsed
+    if not speed:
+        return ""
+    return f"{speed:,.1f} {unit}/s" if speed < 10 else f"{speed:,.0f} {unit}/s"
+
+
+def shower(bar: Progress, task: TaskID, unit: str) -> Callable[[int, int], None]:
+    """A function that shows (done, total) of a unit in a bar, as often as is worth it."""
+    shown = 0.0
+
+    def show(done: int, total: int) -> None:
+        nonlocal shown
+        # At every photo it would take a twentieth of the time.
+        if done < total and time.monotonic() - shown < _SECONDS_BETWEEN_LOOKS:
+            return
+        shown = time.monotonic()
+        note = rate(bar.tasks[task], done, total, unit)
+        bar.update(task, completed=done, total=total, note=note)
+
+    return show
+
+
 @contextmanager
-def photo_progress(what: str, unit: str = "photos") -> Iterator[Callable[[int, int], None]]:
+def photo_progress(
+    what: str, unit: str = "photos", patience: float = 0.0
+) -> Iterator[Callable[[int, int], None]]:
     """A progress bar with rate and time left on a terminal; silent elsewhere.
+
+    Args:
+        what: is done.
+        unit: what is counted.
+        patience: seconds after which it appears, for what is mostly done before, or comes later.
 
     Yields:
         a function to call with (photos done, photos in all), or of another unit.
     """
-    from rich.console import Console
-    from rich.progress import Progress
+    started = time.monotonic()
+    inner: Callable[[int, int], None] | None = None
+    with ExitStack() as open_bars:
 
-    console = Console(stderr=True)
-    with Progress(*photo_columns(), console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None, note="")
-        shown = 0.0
+        def begin() -> Callable[[int, int], None]:
+            bar = progress_bar()
+            if bar is None:
+                return lambda done, total: None
+            open_bars.enter_context(bar)
+            task = bar.add_task(what, total=None, note="")
+            # Where there was nothing to do, nothing is left of it.
+            open_bars.callback(lambda: bar.update(task, visible=bool(bar.tasks[task].total)))
+            return shower(bar, task, unit)
 
         def show(done: int, total: int) -> None:
-            nonlocal shown
-            # At every photo it would take a twentieth of the time.
-            if done < total and time.monotonic() - shown < _SECONDS_BETWEEN_LOOKS:
-                return
-            shown = time.monotonic()
-            speed = bar.tasks[task].speed
-            note = f"{speed:,.0f} {unit}/s" if speed else ""
-            bar.update(task, completed=done, total=total, note=note)
+            nonlocal inner
+            if inner is None and time.monotonic() - started >= patience:
+                inner = begin()
+            if inner is not None:
+                inner(done, total)
+            if done >= total:
+                open_bars.close()  # there may be another bar after this one
 
+        if not patience:
+            inner = begin()
         yield show
 
 
-def list_unreadable(photos: Sequence[PhotoError], what: str) -> None:
+def list_unreadable(
+    photos: Sequence[PhotoError], what: str, tell: Callable[[str], None] = say
+) -> None:
     """Count and name photos that could not be read."""
     if not photos:
         return
-    say(f"{len(photos)} photo(s) could not be read and {what}:")
+    tell(f"{len(photos)} photo(s) could not be read and {what}:")
     for error in photos[:_MOST_LISTED]:
-        say(f"  {error}")
+        tell(f"  {error}")
     if len(photos) > _MOST_LISTED:
-        say(f"  and {len(photos) - _MOST_LISTED} more")
+        tell(f"  and {len(photos) - _MOST_LISTED} more")
 
 
 def listed(names: Sequence[str]) -> str:
@@ -200,6 +265,38 @@ def table(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) ->
         ]
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def table_within(
+    width: int, rows: Sequence[Sequence[str]], right: frozenset[int], spare: Sequence[int]
+) -> str:
+    """`table` for a terminal of so many columns.
+
+    Where it does not fit, the last column, a remark, goes into lines of its own below the rows;
+    then columns are left out.
+
+    Args:
+        width: of the terminal.
+        rows: as in `table`.
+        right: as in `table`.
+        spare: columns that may be left out, the first of them first.
+    """
+    whole = table(rows, right)
+    if _columns(whole) <= width:
+        return whole
+    remarks = [f"\n  {shown(row[-1])}" if row[-1] and at else "" for at, row in enumerate(rows)]
+    kept = list(range(len(rows[0]) - 1))
+    for column in (None, *spare):
+        kept = [at for at in kept if at != column]
+        aligned = frozenset(new for new, at in enumerate(kept) if at in right)
+        narrow = table([[row[at] for at in kept] for row in rows], aligned)
+        if _columns(narrow) <= width:
+            break
+    return "\n".join(map(str.__add__, narrow.split("\n"), remarks))
+
+
+def _columns(text: str) -> int:
+    return max(map(len, text.split("\n")))
 
 
 def doubt(found: Match) -> tuple[int, float]:

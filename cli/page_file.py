@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from cli.page import GENERATOR
+from embedder.advice import with_advice
 
 _BEGINNING = 1000  # bytes of a page, within which it says that it is one
 
@@ -21,10 +22,15 @@ def refuse_place(path: Path) -> None:
             `--report photos/*.jpg` the first photo would be lost; or it cannot be written.
     """
     if not path.parent.is_dir():
-        raise click.ClickException(f"{path}: expected a report in a folder that is there")
+        raise click.ClickException(
+            f"{path}: expected a report in a folder that is there: make the folder first, or "
+            "name another"
+        )
     if path.exists() or not path.name:
         if not path.is_file():
-            raise click.ClickException(f"{path}: expected the name of a report, found no file")
+            raise click.ClickException(
+                f"{path}: expected the name of a report, found no file: name another"
+            )
         with path.open("rb") as file:
             beginning = file.read(_BEGINNING)
         if beginning and GENERATOR.encode() not in beginning:
@@ -37,7 +43,7 @@ def refuse_place(path: Path) -> None:
         unfinished.touch()
         unfinished.unlink()
     except (OSError, RuntimeError) as error:  # the latter of links that lead in a circle
-        why = getattr(error, "strerror", None) or error
+        why = with_advice(error) if isinstance(error, OSError) else error
         raise click.ClickException(f"{path}: cannot be written: {why}") from error
 
 

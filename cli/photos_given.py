@@ -14,6 +14,9 @@ import click
 if TYPE_CHECKING:
     from index import Views
 
+_NAME = "name some at the end of the command"
+_KINDS = "their names have to end in .jpg, .png or the like"
+
 
 def objects_in(paths: Sequence[Path], views: int | None) -> list[Path | Views]:
     """The photos of files, folders and CSV files, those of one object together.
@@ -28,7 +31,9 @@ def objects_in(paths: Sequence[Path], views: int | None) -> list[Path | Views]:
     from index import Views
 
     if not paths:
-        raise click.ClickException("expected photos or folders of photos to match, found none")
+        raise click.ClickException(
+            f"expected photos or folders of photos to match, found none: {_NAME}"
+        )
     objects: list[Path | Views] = []
     for path in paths:
         if path.is_dir():
@@ -42,10 +47,13 @@ def objects_in(paths: Sequence[Path], views: int | None) -> list[Path | Views]:
         return objects
     single = sorted(entry for entry in objects if isinstance(entry, Path))
     if len(single) < len(objects):
-        raise click.ClickException("--views cannot be used with folders or groups of one object")
+        raise click.ClickException(
+            "--views cannot be used with folders or groups of one object: leave it out"
+        )
     if len(single) % views:
         raise click.ClickException(
-            f"--views {views}: expected a multiple of {views} photos, found {len(single)}"
+            f"--views {views}: expected a multiple of {views} photos, found {len(single)}: "
+            "add or leave out some, or put those of each object into a folder"
         )
     parts = (tuple(single[at : at + views]) for at in range(0, len(single), views))
     return [Views(str(some[0]), some) for some in parts]
@@ -64,10 +72,12 @@ def photos_of_item(paths: Sequence[Path]) -> list[str]:
         with _folder_errors():
             found = sorted(photos_below(str(path))) if path.is_dir() else [str(path)]
         if not found:
-            raise click.ClickException(f"{path}: expected photos, found none")
+            raise click.ClickException(f"{path}: expected photos, found none: {_KINDS}")
         photos += found
     if not photos:
-        raise click.ClickException("expected photos or folders of photos of the item, found none")
+        raise click.ClickException(
+            f"expected photos or folders of photos of the item, found none: {_NAME}"
+        )
     return photos
 
 
@@ -92,7 +102,7 @@ def _in_folder(folder: Path) -> list[Path | Views]:
         if photos:
             objects.append(Views(str(inner), tuple(photos)))
     if not objects:
-        raise click.ClickException(f"{folder}: expected photos, found none")
+        raise click.ClickException(f"{folder}: expected photos, found none: {_KINDS}")
     return objects
 
 
@@ -112,12 +122,15 @@ def _in_csv(file: Path) -> list[Path | Views]:
             reader = csv.DictReader(stream)
             columns, rows = reader.fieldnames or [], list(reader)
     except FileNotFoundError:
-        raise click.ClickException(f"{file}: expected a CSV file of photos, found none") from None
+        raise click.ClickException(
+            f"{file}: expected a CSV file of photos, found none: name another"
+        ) from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise click.ClickException(f"{file}: cannot be read as CSV: {error}") from error
     if "photo" not in columns:
         raise click.ClickException(
-            f"{file}: expected a column 'photo', found {', '.join(columns) or 'nothing'}"
+            f"{file}: expected a column 'photo', found {', '.join(columns) or 'nothing'}: "
+            "name the columns in the first line"
         )
     groups: dict[str, list[Path]] = {}
     for number, row in enumerate(rows, start=2):
@@ -127,7 +140,7 @@ def _in_csv(file: Path) -> list[Path | Views]:
         # A photo without a group is an object by itself, whatever others are called.
         groups.setdefault(group or f"{number}\0", []).append(file.parent / photo)
     if not groups:
-        raise click.ClickException(f"{file}: expected photos, found none")
+        raise click.ClickException(f"{file}: expected photos, found none: write one a line")
     return [
         photos[0] if name.endswith("\0") else Views(name, tuple(photos))
         for name, photos in groups.items()

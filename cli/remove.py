@@ -9,7 +9,7 @@ import click
 from cli.output import index_option, json_option, print_json, say
 
 
-@click.command()
+@click.command(short_help="Remove items from the index.")
 @click.argument("ids", metavar="IDS...", nargs=-1, required=True)
 @index_option
 @json_option

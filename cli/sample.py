@@ -9,10 +9,18 @@ import click
 from cli.output import json_option, photo_progress, print_json, say
 
 
-@click.command()
+@click.command(short_help="Generate a catalogue and photos, to try things with.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--items", type=click.IntRange(min=1), default=100, show_default=True)
-@click.option("--photos", type=click.IntRange(min=1), default=20, show_default=True, help="Each.")
+@click.option(
+    "--items", type=click.IntRange(min=1), default=100, show_default=True, help="How many."
+)
+@click.option(
+    "--photos",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="To learn from, of each item.",
+)
 @click.option(
     "--queries",
     type=click.IntRange(min=0),
@@ -23,7 +31,13 @@ from cli.output import json_option, photo_progress, print_json, say
 @click.option(
     "--size", type=click.IntRange(32, 1024), default=96, show_default=True, help="Side in pixels."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Another one gives other items.",
+)
 @json_option
 def sample(
     folder: Path, items: int, photos: int, queries: int, size: int, seed: int, as_json: bool

@@ -24,7 +24,7 @@ def _amounts(
     return amounts
 
 
-@click.command()
+@click.command(short_help="Learn to tell the items of a catalogue apart.")
 @click.argument("catalogue", type=click.Path(path_type=Path))
 @model_option
 @click.option(
@@ -33,7 +33,11 @@ def _amounts(
     show_default=True,
     help="'compact' (trained from scratch), or a name of keras.applications, such as MobileNet.",
 )
-@click.option("--alpha", type=float, help="Width of a MobileNet backbone, such as 0.25.")
+@click.option(
+    "--alpha",
+    type=click.FloatRange(0, 2, min_open=True),
+    help="Width of a MobileNet backbone, such as 0.25.",
+)
 @click.option(
     "--weights",
     default="none",
@@ -108,7 +112,13 @@ def _amounts(
     metavar="DIR",
     help="Write curves for TensorBoard into DIR (extra [tensorboard]).",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Decides everything random.",
+)
 @click.option(
     "--replace",
     is_flag=True,
@@ -147,11 +157,10 @@ def train(
     Examples:
       embed train catalogue
       embed train catalogue --vary rotation=180 --vary cover=0.2
-      embed train catalogue --backbone MobileNet --alpha 0.25 --size 160 --weights FILE.h5
+      embed train catalogue --backbone MobileNet --alpha 0.25 --weights FILE.h5
     """
     from embedder import read_catalogue
     from embedder.model_files import Architecture
-    from embedder.training import train as train_model
     from embedder.training_options import Augmentation, Listener, TrainingOptions
 
     options = TrainingOptions(
@@ -166,19 +175,22 @@ def train(
         augmentation=Augmentation(flip=flip, background=0.5 if backgrounds else 0.0).varied(vary),
         backgrounds=None if backgrounds is None else str(backgrounds),
     )
+    found = read_catalogue(catalogue)
+    from embedder.training import train as train_model  # TensorFlow: seconds
+
     log = Listener()
     if tensorboard is not None:
         from embedder.tensorboard_log import TensorBoardLog
 
         log = TensorBoardLog(tensorboard)
     with training_progress(log) as listener:
-        info = train_model(read_catalogue(catalogue), model, options, listener, replace)
+        info = train_model(found, model, options, listener, replace)
     facts = info.training
     say(
         f"{model}: epoch {facts['best_epoch']} of {facts['epochs']}, "
         f"{share(facts['candidate_accuracy'])} right of 10, {share(facts['top1'])} of "
-        f"{facts['judged_items'] or facts['items']:,} items; "
-        f"LiteRT agrees (lowest cosine {facts['litert_cosine']:.6f})"
+        f"{facts['judged_items'] or facts['items']:,} items"
     )
+    say(f"LiteRT agrees (lowest cosine {facts['litert_cosine']:.6f})")
     if as_json:
         print_json({"fingerprint": info.fingerprint, **facts})

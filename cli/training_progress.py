@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
-from cli.output import list_unreadable, photo_columns, say, share
+from cli.output import list_unreadable, progress_bar, rate, say, share, shower, shown
 from embedder.errors import PhotoError
 from embedder.training_options import EpochReport, Listener
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 @contextmanager
@@ -17,39 +21,64 @@ def training_progress(log: Listener) -> Iterator[Listener]:
     Args:
         log: hears of steps and epochs too.
     """
-    from rich.console import Console
-    from rich.progress import Progress
+    bar = progress_bar(transient=True)
+    with bar or nullcontext():
+        yield _Said(log) if bar is None else _Shown(log, bar)
 
-    console = Console(stderr=True)
-    bar = Progress(*photo_columns(), console=console, disable=not console.is_terminal)
-    task = bar.add_task("Decoding", total=None, note="")
 
-    class Shown(Listener):
-        def decoded(self, done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+class _Said(Listener):
+    """Says in lines what is worth one."""
 
-        def unreadable(self, photos: tuple[PhotoError, ...]) -> None:
-            list_unreadable(photos, "are left out")
+    def __init__(self, log: Listener) -> None:
+        self._log = log
 
-        def resumed(self, epoch: int) -> None:
-            say(f"Going on after epoch {epoch}.")
+    def tell(self, line: str) -> None:
+        say(line)
 
-        def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
-            note = f"loss {loss:.3f}"
-            bar.update(task, description=f"Epoch {epoch}", completed=step, total=steps, note=note)
-            log.step(epoch, step, steps, loss)
+    def unreadable(self, photos: tuple[PhotoError, ...]) -> None:
+        list_unreadable(photos, "are left out", self.tell)
 
-        def epoch(self, report: EpochReport) -> None:
-            minutes, seconds = divmod(round(report.seconds_left), 60)
-            line = (
-                f"epoch {report.epoch:>2}/{report.epochs}  loss {report.loss:.3f}  "
-                f"right of 10 {share(report.candidate_accuracy)}  of all {share(report.top1)}  "
-                f"{report.photos_per_second:,.0f} photos/s  {minutes}:{seconds:02} left"
-                f"{'  best' if report.best else ''}"
-            )
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
-            bar.update(task, completed=0)
-            log.epoch(report)
+    def resumed(self, epoch: int) -> None:
+        self.tell(f"Going on after epoch {epoch}.")
 
-    with bar:
-        yield Shown()
+    def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        self._log.step(epoch, step, steps, loss)
+
+    def epoch(self, report: EpochReport) -> None:
+        self.tell(_line(report))
+        self._log.epoch(report)
+
+
+class _Shown(_Said):
+    """Shows a bar below them."""
+
+    def __init__(self, log: Listener, bar: Progress) -> None:
+        super().__init__(log)
+        self._bar = bar
+        self._task = bar.add_task("Decoding", total=None, note="")
+        self._show = shower(bar, self._task, "photos")
+
+    def tell(self, line: str) -> None:
+        # `say` knows nothing of the bar, and would write behind it.
+        self._bar.console.print(shown(line), soft_wrap=True, highlight=False, markup=False)
+
+    def decoded(self, done: int, total: int) -> None:
+        self._show(done, total)
+
+    def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
+        if step == 1:  # the rate and the time left are those of this epoch
+            self._bar.reset(self._task, description=f"Epoch {epoch}", total=steps, note="")
+        speed = rate(self._bar.tasks[self._task], step, steps, "steps")
+        note = f"loss {loss:.3f}  {speed}" if speed else f"loss {loss:.3f}"
+        self._bar.update(self._task, completed=step, note=note)
+        super().step(epoch, step, steps, loss)
+
+
+def _line(report: EpochReport) -> str:
+    """An epoch in a line of less than 80 columns."""
+    minutes, seconds = divmod(round(report.seconds_left), 60)
+    return (
+        f"epoch {report.epoch:>2}/{report.epochs}  loss {report.loss:.3f}  "
+        f"right of 10 {share(report.candidate_accuracy)}  of all {share(report.top1)}  "
+        f"{minutes}:{seconds:02} left{'  best' if report.best else ''}"
+    )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from index import Verified
 
 
-@click.command()
+@click.command(short_help="Say whether index and model are whole.")
 @index_option
 @model_option
 @json_option
@@ -39,14 +39,18 @@ def verify(index: Path, model: Path, as_json: bool) -> None:
     """
     from embedder.verifying import model_problems
     from index import verify_index
+    from index.schema import ELSEWHERE
 
     with photo_progress("Verifying", unit="items") as show:
         found = verify_index(index, on_progress=show)
-    of_model = model_problems(model) or _other_model(found, model)
+    elsewhere = found.info is not None and found.info.fingerprint == ELSEWHERE
+    of_model = [] if elsewhere else model_problems(model) or _other_model(found, model)
     if as_json:
         print_json({"index": found, "model_problems": of_model})
     else:
-        _print(found, of_model, index, model)
+        _print(found, of_model, index, None if elsewhere else model)
+    if found.problems and elsewhere:
+        raise click.ClickException(f"{index} is damaged: build it from its vectors again")
     if found.problems:
         catalogue = quote(found.info.catalogue) if found.info else "CATALOGUE"
         options = f"--index {quote(str(index))} --model {quote(str(model))}"
@@ -55,17 +59,21 @@ def verify(index: Path, model: Path, as_json: bool) -> None:
             f"'embed build-index {catalogue} --repair {options}'"
         )
     if of_model:
-        raise click.ClickException(f"{model} cannot be used")
+        raise click.ClickException(
+            f"{model} cannot be used: restore it, or train and build the index again"
+        )
     if found.kept_problems:
         raise click.ClickException(f"what is kept of the photos of {index} is damaged: no loss")
 
 
-def _print(found: Verified, of_model: list[str], index: Path, model: Path) -> None:
+def _print(found: Verified, of_model: list[str], index: Path, model: Path | None) -> None:
     for problem in (*found.problems, *found.kept_problems, *of_model):
         click.echo(shown(problem))
     if not found.problems:
         click.echo(shown(f"{index}: whole, {found.items:,} items"))
-    if not of_model:
+    if model is None:
+        click.echo(shown(f"{index}: built from vectors: it has no model to look at"))
+    elif not of_model:
         click.echo(shown(f"{model}: whole, and runs"))
 
 

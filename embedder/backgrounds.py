@@ -109,7 +109,9 @@ def load_pictures(folder: Path, size: int) -> Pixels:
     loaded = list(ordered_map(load, (paths[at] for at in evenly(len(paths), MOST_PICTURES))))
     pictures = [picture for picture in loaded if not isinstance(picture, PhotoError)]
     if not pictures:
-        raise TrainingError(f"{folder}: expected a folder of photos for backgrounds, found none")
+        raise TrainingError(
+            f"{folder}: expected a folder of photos for backgrounds, found none: name another"
+        )
     return np.stack(pictures)
 
 

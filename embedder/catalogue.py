@@ -22,7 +22,8 @@ class Catalogue:
     Attributes:
         source: the folder or manifest it was read from.
         items: item id to the paths of its photos; ids and photos in sorted order. An item may have
-            no photo. Plain texts: a million `Path`s would take three times the memory.
+            no photo. Plain texts: `Path` objects, a million of them, would take three times
+            the memory.
     """
 
     source: Path
@@ -69,7 +70,7 @@ def read_catalogue(source: str | os.PathLike[str]) -> Catalogue:
         found = "a file that is neither" if path.exists() else "nothing"
         raise CatalogueError(
             f"{path}: expected a folder with one folder of photos an item, or a .csv manifest "
-            f"(item_id,path); found {found}"
+            f"(item_id,path); found {found}: 'embed sample DIR' makes one to try"
         )
     return Catalogue(path, _checked_ids(path, items))
 
@@ -152,6 +153,7 @@ def _read_folder(root: Path) -> dict[str, list[str]]:
     if not items:
         loose = any(_is_photo(name.name) for name in root.iterdir())
         found = "photos but no folder" if loose else "no folder"
+        found += ": put the photos of each item into a folder named by its id"
         raise CatalogueError(
             f"{root}: expected one folder of photos an item ({root}/<item id>/*.jpg), found {found}"
         )
@@ -184,7 +186,9 @@ def _read_manifest(manifest: Path) -> dict[str, list[str]]:
             header = next(rows, [])
             if [name.strip() for name in header[:2]] != ["item_id", "path"]:
                 found = " ".join(",".join(header).split()) or "nothing"
-                raise CatalogueError(f"{manifest}:1: expected 'item_id,path', found '{found}'")
+                raise CatalogueError(
+                    f"{manifest}:1: expected 'item_id,path' in the first line, found '{found}'"
+                )
             for row in rows:
                 if not row:
                     continue
@@ -197,7 +201,9 @@ def _read_manifest(manifest: Path) -> dict[str, list[str]]:
     except csv.Error as error:
         raise CatalogueError(f"{manifest}:{rows.line_num}: not valid CSV: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise CatalogueError(f"{manifest}: cannot be read as UTF-8 text: {error}") from error
+        raise CatalogueError(
+            f"{manifest}: cannot be read as UTF-8 text: {error}: save it so"
+        ) from error
     if not items:
         raise CatalogueError(f"{manifest}: expected rows of item_id,path; found none")
     return items

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,15 @@ def litert_model(network: Any, architecture: Architecture) -> bytes:
 
 def litert_from_keras(network: Any) -> bytes:
     """A Keras model as a LiteRT file, without what the converter prints."""
-    with native_output_silenced():
-        content: bytes = tf.lite.TFLiteConverter.from_keras_model(network).convert()
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("ERROR")
+    try:
+        # Keras and TensorFlow write in Python too, which in a notebook goes elsewhere.
+        with native_output_silenced(), redirect_stdout(io.StringIO()):
+            content: bytes = tf.lite.TFLiteConverter.from_keras_model(network).convert()
+    finally:
+        logger.setLevel(level)
     return content
 
 

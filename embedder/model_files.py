@@ -31,6 +31,8 @@ HELD_OUT = "held_out.vectors"
 _MOST_BYTES = {MODEL_JSON: 1 << 20, HELD_OUT: 1 << 26}
 _MOST_OF_OTHERS = (1 << 31) - 1
 
+_RESTORE = "train again or restore the folder"
+
 # What `embedder.photos.prepare` does to a photo; a model is good for photos prepared in the same
 # way only. Raise the version whenever the same photo would get other pixels.
 PREPROCESSING = {"version": 1, "fit": "pad", "fill": [124, 116, 104], "range": [0, 255]}
@@ -128,7 +130,7 @@ def read_model_info(folder: Path) -> ModelInfo:
             "or name one with --model"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: cannot be read as JSON: {error}") from error
+        raise ModelError(f"{path}: cannot be read as JSON: {error}: {_RESTORE}") from error
     version = document.get("schema_version") if isinstance(document, dict) else None
     found = f"{path}: expected schema version {SCHEMA_VERSION}, found {shortened(version)}"
     if type(version) is not int or version < SCHEMA_VERSION:
@@ -143,7 +145,7 @@ def read_model_info(folder: Path) -> ModelInfo:
     try:
         return _info(document)
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: not a valid model description: {error}") from error
+        raise ModelError(f"{path}: not a valid model description: {error}: {_RESTORE}") from error
 
 
 def read_checked(folder: Path, name: str, info: ModelInfo) -> bytes:
@@ -162,7 +164,7 @@ def read_checked(folder: Path, name: str, info: ModelInfo) -> bytes:
     if found != info.sha256[name]:
         raise ModelError(
             f"{path}: expected SHA-256 {info.sha256[name][:12]}..., found {found[:12]}...: "
-            "the file is damaged or of another model; train again or restore the folder"
+            f"the file is damaged or of another model; {_RESTORE}"
         )
     return content
 

@@ -90,7 +90,10 @@ def _refuse_existing(model: Path, replace_existing: bool) -> None:
     if not model.name:
         raise TrainingError(f"{model}: expected the name of a model folder to write")
     if model.exists() and not (model / MODEL_JSON).is_file():
-        raise TrainingError(f"{model}: expected a model folder or nothing, found something else")
+        raise TrainingError(
+            f"{model}: expected a model folder or nothing, found something else: name another with "
+            "--model"
+        )
     if model.exists() and not replace_existing:
         raise TrainingError(f"{model}: is there already; name another --model, or use --replace")
 
@@ -163,7 +166,8 @@ def _replacing(folder: Path, settings: str, learning_rate: float) -> Stored:
 def _refuse_useless(cache: PhotoCache, source: Path) -> None:
     if len(cache.items) < 2:
         raise TrainingError(
-            f"{source}: expected at least two items with readable photos, found {len(cache.items)}"
+            f"{source}: expected at least two items with readable photos, found "
+            f"{len(cache.items)}: add photos of more items"
         )
     some = cache.pixels[evenly(len(cache.labels), _COMPARED)]
     if (some == some[0]).all():

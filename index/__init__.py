@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from index.recalibrating import CalibrationReport, calibrate_index
     from index.results import Alternative, Match, Matches
     from index.session import Session
+    from index.vector_building import VectorsReport, add_vectors, build_from_vectors
     from index.verifying import Verified, verify_index
     from index.views import Views
 
@@ -32,10 +33,13 @@ __all__ = [
     "Matcher",
     "Matches",
     "Session",
+    "VectorsReport",
     "Verified",
     "Views",
     "add_item",
+    "add_vectors",
     "audit",
+    "build_from_vectors",
     "build_index",
     "calibrate_index",
     "candidate_line",
@@ -56,10 +60,13 @@ _MODULE_OF = {
     "Matcher": "index.matching",
     "Matches": "index.results",
     "Session": "index.session",
+    "VectorsReport": "index.vector_building",
     "Verified": "index.verifying",
     "Views": "index.views",
     "add_item": "index.editing",
+    "add_vectors": "index.vector_building",
     "audit": "index.auditing",
+    "build_from_vectors": "index.vector_building",
     "build_index": "index.building",
     "calibrate_index": "index.recalibrating",
     "candidate_line": "index.candidates",

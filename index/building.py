@@ -102,7 +102,7 @@ def build_index(
     """
     path = Path(path)
     refuse_folder(path)
-    refuse_newer(path) if repair else _refuse_other_file(path)
+    refuse_newer(path) if repair else refuse_other_file(path)
     _refuse_empty([item for item, photos in catalogue.items.items() if not photos], skip_empty)
     build = partial(_build, catalogue, embedder, path, skip_empty, jobs, on_progress)
     with only_writer(path, "another build"):
@@ -119,7 +119,7 @@ def build_index(
                     repair = True
             return build(repair)
         finally:
-            unfinished = _unfinished(path)  # on a full disk it would be in its own way
+            unfinished = unfinished_index(path)  # on a full disk it would be in its own way
             for file in (unfinished, journal_of(unfinished)):
                 with suppress(OSError):
                     file.unlink(missing_ok=True)
@@ -134,7 +134,7 @@ def _build(
     on_progress: Callable[[int, int], None],
     repair: bool,
 ) -> BuildReport:
-    unfinished = _unfinished(path)
+    unfinished = unfinished_index(path)
     signatures = signatures_of(catalogue)
     source = photo_name(catalogue.source.absolute())
     dim, fingerprint = embedder.info.architecture.dim, embedder.info.fingerprint
@@ -174,12 +174,17 @@ def _report(
     return BuildReport(len(store), photos, embedded, unreadable, empty, *gone)
 
 
-def _unfinished(path: Path) -> Path:
+def unfinished_index(path: Path) -> Path:
+    """Where a new index grows."""
     return path.with_name(f"{path.name}.building")
 
 
-def _refuse_other_file(path: Path) -> None:
-    """Refuse to write over what is not an index of ours, or of a version we do not know."""
+def refuse_other_file(path: Path) -> None:
+    """Refuse to write over what is not an index of ours, or of a version we do not know.
+
+    Raises:
+        IndexFileError: it is such a file.
+    """
     if not path.exists():
         return
     try:

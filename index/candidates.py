@@ -53,10 +53,16 @@ def read_candidates(
         text = content.decode("utf-8-sig")
     except FileNotFoundError:
         raise CandidateError(
-            f"{name}: expected a list of candidates, one id a line; found no such file"
+            f"{name}: expected a list of candidates, one id a line; found no such file: "
+            "name another, or '-' for standard input"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CandidateError(f"{name}: cannot be read as UTF-8 text: {error}") from error
+    except OSError as error:
+        why = error.strerror or error
+        raise CandidateError(f"{name}: cannot be read: {why}: name a file of text") from error
+    except UnicodeDecodeError as error:
+        raise CandidateError(
+            f"{name}: cannot be read as UTF-8 text: {error}: save it so"
+        ) from error
     found: dict[str, int] = {}
     lines: dict[str, int] = {}
     # Not str.splitlines, which takes eight other characters for ends of lines as well.
@@ -139,7 +145,9 @@ def unknown_ids_error(unknown: list[str], store: Store) -> CandidateError:
         described.append(f"'{_short(item_id)}'{hint}")
     if len(unknown) > _MOST_NAMED:
         described.append(f"and {len(unknown) - _MOST_NAMED} more")
-    return CandidateError(f"{store.path}: no such item: {', '.join(described)}")
+    return CandidateError(
+        f"{store.path}: no such item: {', '.join(described)}: correct it, or add it to the index"
+    )
 
 
 def _short(item_id: str) -> str:

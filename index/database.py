@@ -12,7 +12,15 @@ from typing import Any
 from embedder.advice import is_busy, sqlite_with_advice, with_advice
 from embedder.errors import IndexBusyError, IndexFileError, ModelError, in_one_line
 from embedder.locking import only_process
-from index.schema import APPLICATION_ID, FORMAT_VERSION, MEND, IndexInfo, OtherFileError, is_newer
+from index.schema import (
+    APPLICATION_ID,
+    ELSEWHERE,
+    FORMAT_VERSION,
+    MEND,
+    IndexInfo,
+    OtherFileError,
+    is_newer,
+)
 
 _WAIT_SECONDS = 10.0  # for another process to finish what it writes
 _SECONDS_BETWEEN_LOOKS = 0.005
@@ -99,10 +107,27 @@ def refuse_other_model(path: Path, info: IndexInfo, fingerprint: str) -> None:
     Raises:
         ModelError: the fingerprint is not that of the model the index was built with.
     """
+    if fingerprint != ELSEWHERE:
+        refuse_photos(path, info)
+    elif info.fingerprint != ELSEWHERE:
+        raise ModelError(f"{path} was built from photos with a model: add photos with 'embed add'")
     if fingerprint != info.fingerprint:
         raise ModelError(
             f"{path} was built with another model: build the index again with this one, or "
             "name the right one with --model"
+        )
+
+
+def refuse_photos(path: Path, info: IndexInfo) -> None:
+    """An index of vectors that were made elsewhere has no model to embed photos with.
+
+    Raises:
+        ModelError: it is one.
+    """
+    if info.fingerprint == ELSEWHERE:
+        raise ModelError(
+            f"{path} was built from vectors, so no model embeds photos for it: use match_vectors "
+            "and add_vectors from Python, or build an index of photos with 'embed build-index'"
         )
 
 

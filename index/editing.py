@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from embedder.catalogue import checked_id
 from embedder.errors import CatalogueError, PhotoError
-from embedder.inference import Embedder
+from embedder.inference import Embedder, Vector
 from embedder.photos import Photo, photo_name
 from index.candidates import unknown_ids_error
 from index.database import only_writer, refuse_folder, refuse_other_model
@@ -41,6 +41,7 @@ def add_item(
     *,
     replace: bool = False,
     jobs: int | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> AddReport:
     """Add one item to an index, for the next match to find.
 
@@ -54,6 +55,7 @@ def add_item(
         photos: of it, in any of the forms of `Photo`.
         replace: whether an item of that id may be there already.
         jobs: threads; all cores unless given.
+        on_progress: called with (photos done, photos to embed).
 
     Raises:
         CatalogueError: the index has the item, the id could not be a candidate, or no photo can be
@@ -65,21 +67,30 @@ def add_item(
     item_id = checked_id(item_id, str(path))
     refuse_folder(path)
     with Store.open(path) as store:
-        _refuse_item(store, embedder, item_id, replace)
+        refuse_known(store, embedder.info.fingerprint, item_id, replace)
     # Before the index is locked: others need not wait for photos to be embedded.
     names = (_place(photo, at) for at, photo in enumerate(photos))
-    named = zip(names, embedder.embed(photos, jobs), strict=True)
+    vectors = _counted(embedder.embed(photos, jobs), len(photos), on_progress)
+    named = zip(names, vectors, strict=True)
     item, _, unreadable = gather(item_id, named, embedder.info.architecture.dim)
     if item is None:
         why = f": {unreadable[0]}" if unreadable else ""
         raise CatalogueError(f"item '{item_id}': expected a readable photo, found none{why}")
-    with _opened_alone(path) as store:
-        replaced = _refuse_item(store, embedder, item_id, replace)
+    with opened_alone(path) as store:
+        replaced = refuse_known(store, embedder.info.fingerprint, item_id, replace)
         store.remove([item_id])
         store.put(item)  # without a signature: added by hand
         store.put_unreadable(item_id, unreadable)
         store.commit()
     return AddReport(item.photos, tuple(unreadable), replaced)
+
+
+def _counted(
+    vectors: Iterable[Vector | PhotoError], total: int, on_progress: Callable[[int, int], None]
+) -> Iterator[Vector | PhotoError]:
+    for done, vector in enumerate(vectors, start=1):
+        on_progress(done, total)
+        yield vector
 
 
 def _place(photo: Photo, position: int) -> str:
@@ -89,9 +100,14 @@ def _place(photo: Photo, position: int) -> str:
     return photo_name(photo, position)
 
 
-def _refuse_item(store: Store, embedder: Embedder, item_id: str, replace: bool) -> bool:
-    """Refuse a model that is not the index's, and an item that is there; says if it is."""
-    refuse_other_model(store.path, store.info, embedder.info.fingerprint)
+def refuse_known(store: Store, fingerprint: str, item_id: str, replace: bool) -> bool:
+    """Refuse a model that is not the index's, and an item that is there; says if it is.
+
+    Raises:
+        CatalogueError: the item is there, and is not to be replaced.
+        ModelError: the index is of another model.
+    """
+    refuse_other_model(store.path, store.info, fingerprint)
     there = store.has(item_id)
     if there and not replace:
         raise CatalogueError(
@@ -117,7 +133,7 @@ def remove_items(path: str | os.PathLike[str], ids: Iterable[str]) -> int:
     path = Path(path)
     given = [ids] if isinstance(ids, str) else ids
     wanted = list(dict.fromkeys(checked_id(item_id, str(path)) for item_id in given))
-    with _opened_alone(path) as store:
+    with opened_alone(path) as store:
         unknown = [item_id for item_id in wanted if not store.has(item_id)]
         if unknown:
             raise unknown_ids_error(unknown, store)
@@ -127,7 +143,7 @@ def remove_items(path: str | os.PathLike[str], ids: Iterable[str]) -> int:
 
 
 @contextmanager
-def _opened_alone(path: Path) -> Iterator[Store]:
+def opened_alone(path: Path) -> Iterator[Store]:
     """An index that is there, to be written by nobody else meanwhile."""
     refuse_folder(path)
     Store.open(path).close()  # where there is none, not even a lock is written

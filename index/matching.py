@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from embedder.labelled_vectors import LabelledVectors
 from embedder.score_space import ScoreSpace, cosines
 from index.calibration import Calibration, read_background, read_calibration, uncalibrated
 from index.candidates import Candidates, check_candidates, unknown_ids_error
-from index.database import refuse_other_model
+from index.database import refuse_other_model, refuse_photos
 from index.describing import MAX_ERROR, CandidateSet
 from index.results import Matches
 from index.session import Rules, Session
@@ -63,8 +63,10 @@ class Matcher:
         """The model of the index.
 
         Raises:
-            ModelError: there is none, it is damaged, or the index is of another one.
+            ModelError: there is none, it is damaged, or the index is of another one, or of vectors
+                that were made elsewhere.
         """
+        refuse_photos(self.store.path, self.store.info)
         embedder = Embedder.open(self._model)
         refuse_other_model(self.store.path, self.store.info, embedder.info.fingerprint)
         return embedder
@@ -78,6 +80,7 @@ class Matcher:
         unknown: float | None = None,
         max_error: float = MAX_ERROR,
         jobs: int | None = None,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Matches:
         """Say which photo shows which candidate.
 
@@ -92,6 +95,7 @@ class Matcher:
             max_error: the highest probability of being wrong that a match may have without being
                 called "unsure".
             jobs: threads; all cores unless given.
+            on_progress: called with (photos done, photos to embed).
 
         Returns:
             One match a photo or object, in order. A photo that cannot be read has the status
@@ -104,7 +108,7 @@ class Matcher:
             ValueError: a share or a probability is out of range, or an object has no photo.
         """
         rules = Rules(independent, unknown, max_error)
-        return self._session(candidates, rules).extend(photos, jobs)
+        return self._session(candidates, rules).extend(photos, jobs, on_progress)
 
     def match_vectors(
         self,
@@ -117,7 +121,7 @@ class Matcher:
         unknown: float | None = None,
         max_error: float = MAX_ERROR,
     ) -> Matches:
-        """`match` for photos that were embedded elsewhere with the model of the index.
+        """`match` for photos that were embedded elsewhere, as those of the index were.
 
         Args:
             vectors: float (photos, dim); scaled to unit norm here.
@@ -134,7 +138,7 @@ class Matcher:
                 `match`.
         """
         session = self._session(candidates, Rules(independent, unknown, max_error))
-        unit = _unit_rows(vectors, self.store.info.dim)
+        unit = unit_rows(vectors, self.store.info.dim)
         return session.extend_vectors(unit, names, objects)
 
     def nearest(
@@ -150,8 +154,8 @@ class Matcher:
             count: how many to find; fewer are found where there are fewer candidates.
 
         Returns:
-            For each vector the ids, nearest first, and their scores, float32 (photos, found):
-            cosines in the score space of the index.
+            The ids for each vector, nearest first, and their scores, float32 (photos, found), which
+            are cosines in the score space of the index.
 
         Raises:
             CandidateError: there is no candidate, or the index does not have one.
@@ -162,7 +166,7 @@ class Matcher:
         if count < 1:
             raise ValueError(f"expected a count of 1 or more, got {count}")
         ids = list(check_candidates(candidates))
-        unit = self._project(_unit_rows(vectors, self.store.info.dim))
+        unit = self._project(unit_rows(vectors, self.store.info.dim))
         scores = cosines(unit, self._centroids(ids))
         rows = np.arange(len(scores))[:, None]
         columns = np.argpartition(scores, -count, axis=1)[:, -count:] if count < len(ids) else None
@@ -232,7 +236,12 @@ class Matcher:
         return vectors if self._space is None else self._space.project(vectors)
 
 
-def _unit_rows(vectors: Floats, dim: int) -> Floats:
+def unit_rows(vectors: npt.NDArray[np.floating], dim: int) -> Floats:
+    """Vectors (photos, dim) of unit norm, as float32.
+
+    Raises:
+        ValueError: they are not (photos, dim), finite and other than zero.
+    """
     array = np.asarray(vectors, dtype=np.float32)
     if array.ndim != 2 or array.shape[1] != dim:
         raise ValueError(f"expected vectors of shape (photos, {dim}), got {array.shape}")

@@ -90,7 +90,8 @@ def _calibrate(
     if fitted is None:
         raise CatalogueError(
             f"{photos.source}: expected {FEWEST_PHOTOS} or more readable photos of items of an "
-            f"index of 3 items or more, found {len(owners)} photos and {len(store)} items"
+            f"index of 3 items or more, found {len(owners)} photos and {len(store)} items: "
+            "give more, by the ids of the index"
         )
     write_calibration(store, fitted, others)
     store.commit()

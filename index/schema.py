@@ -11,6 +11,7 @@ from embedder.errors import IndexFileError
 
 FORMAT_VERSION = 3
 APPLICATION_ID = 0x656D6264  # "embd": tells an index from any other SQLite file
+ELSEWHERE = "vectors made elsewhere"  # in place of a model's fingerprint, which is hexadecimal
 MEND = "mend it with 'embed build-index CATALOGUE --repair'"
 
 # The second index of the ids is there to tell damage of the first from an item that is not there.
@@ -138,7 +139,10 @@ def check_tables(path: Path, connection: sqlite3.Connection) -> None:
     if ours or (application, version) == (APPLICATION_ID, FORMAT_VERSION):
         raise IndexFileError(f"{path}: its first page is damaged: {MEND}")
     if application != APPLICATION_ID:
-        raise OtherFileError(f"{path}: expected an index file, found another SQLite database")
+        raise OtherFileError(
+            f"{path}: expected an index file, found another SQLite database: "
+            "name another with --index"
+        )
     raise OtherFileError(
         f"{path}: expected format version {FORMAT_VERSION}, found {version}: written by an older "
         "version of embed: build the index again"

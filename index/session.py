@@ -74,16 +74,25 @@ class Session:
         """
         return self.extend([photo])[-1]
 
-    def extend(self, photos: Iterable[Photo | Views], jobs: int | None = None) -> Matches:
+    def extend(
+        self,
+        photos: Iterable[Photo | Views],
+        jobs: int | None = None,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Matches:
         """Take in several photos at once; returns all matches so far.
 
         Args:
             photos: as in `Matcher.match`.
             jobs: threads; all cores unless given.
+            on_progress: called with (photos done, photos to embed).
         """
         objects = as_views(photos, len(self._names))
         owners = [at for at, views in enumerate(objects) for _ in views.photos]
-        results = list(self._embed((photo for views in objects for photo in views.photos), jobs))
+        results: list[Floats | PhotoError] = []
+        for result in self._embed((photo for views in objects for photo in views.photos), jobs):
+            results.append(result)
+            on_progress(len(results), len(owners))
         first = len(self._names)
         self._names += [views.name for views in objects]
         self._bad += [[] for _ in objects]

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import os
 import shutil
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -151,26 +150,6 @@ def assert_accessible(root, order):
     levels = [int(e.tag[1]) for e in root.elements() if e.tag in ("h1", "h2", "h3")]
     assert levels[0] == 1
     assert all(b - a <= 1 for a, b in pairwise(levels))
-
-
-@pytest.fixture(scope="session")
-def read_terminal():
-    """All that is written to the other side of a terminal, until that is closed."""
-
-    def read(master):
-        seen = b""
-        while True:
-            try:
-                chunk = os.read(master, 4096)
-            except OSError:  # Linux says so when the other side has closed
-                break
-            if not chunk:
-                break
-            seen += chunk
-        os.close(master)
-        return seen
-
-    return read
 
 
 @pytest.fixture(scope="session")

@@ -160,7 +160,7 @@ def test_strict_is_not_content_with_doubt_or_what_cannot_be_read(match, ids, pho
     assert unsure.returncode == 3
     unreadable = match(ids, "--strict", "--max-error", "1", *photos, bad)
     assert unreadable.returncode == 3
-    assert one_line_error(match(ids, "--strict", bad)).endswith("none of the photos can be read")
+    assert "none of the photos can be read" in one_line_error(match(ids, "--strict", bad))
 
 
 def test_max_error_decides_what_is_unsure(found, ids, photos):

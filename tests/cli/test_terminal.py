@@ -1,18 +1,16 @@
 """What reaches a terminal: names and ids as they are written, never what they would make it do."""
 
 import json
-import os
-import pty
 import shutil
-import subprocess
 import sys
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from screen import run_in_terminal
 
-from cli.output import shown, shown_json, table
+from cli.output import shown, shown_json, table, table_within
 from embedder import read_catalogue
 from index import build_index
 
@@ -57,6 +55,38 @@ def test_a_table_has_a_line_a_row_whatever_is_in_its_cells():
     assert {len(line) for line in lines} == {len(HARMLESS) * 2 + 2}
 
 
+WIDE = [
+    ["photo", "item", "score", "margin", "why"],
+    ["photos/1.jpg", "sku-000001", "0.123", "-0.456", "sku-000002 is likelier by itself"],
+    ["photos/2.jpg", "sku-000002", "0.987", "+0.654", ""],
+]
+NUMBERS = frozenset({2, 3})
+
+
+@pytest.mark.parametrize(
+    ("width", "left_out", "why_below"),
+    [
+        (73, [], False),
+        (72, [], True),
+        (39, [], True),
+        (38, [3], True),
+        (31, [3], True),
+        (30, [3, 2], True),
+        (5, [3, 2], True),
+    ],
+)
+def test_a_narrow_terminal_has_remarks_below_and_then_fewer_columns(width, left_out, why_below):
+    lines = table_within(width, WIDE, NUMBERS, spare=(3, 2)).split("\n")
+    kept = [at for at in range(4) if at not in left_out]
+    cells = [[row[at] for at in kept] for row in WIDE]
+    if why_below:
+        assert lines.pop(2) == "  sku-000002 is likelier by itself"
+        assert [line.split() for line in lines] == cells
+        assert width < 20 or max(map(len, lines)) <= width
+    else:
+        assert "\n".join(lines) == table(WIDE, NUMBERS)
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory, random_model, random_embedder, sample):
     """A catalogue with a photo that cannot be read, by a name that would clear a terminal."""
@@ -75,27 +105,9 @@ def place(built, tmp_path):
     return shutil.copytree(built, tmp_path, dirs_exist_ok=True)
 
 
-@pytest.fixture
-def on_a_terminal(read_terminal):
-    """What a command writes where its output and errors are a terminal."""
-
-    def run(command, folder, text=b""):
-        master, terminal = pty.openpty()
-        process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.PIPE, stdout=terminal, stderr=terminal
-        )
-        os.close(terminal)
-        process.stdin.write(text)
-        process.stdin.close()
-        seen = read_terminal(master)
-        return process.wait(timeout=60), seen.decode()
-
-    return run
-
-
-def test_on_a_terminal_names_are_shown_not_obeyed(embed_path, on_a_terminal, place):
+def test_on_a_terminal_names_are_shown_not_obeyed(embed_path, place):
     def run(*arguments, text=b""):
-        return on_a_terminal([embed_path, *arguments], place, text)
+        return run_in_terminal([embed_path, *arguments], place, None, text)
 
     status, seen = run("build-index", "catalogue")
     assert status == 0

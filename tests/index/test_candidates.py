@@ -175,7 +175,9 @@ listable = st.text(min_size=1).map(same_form).filter(is_listable)
 
 
 @given(
-    st.dictionaries(listable | st.from_regex(r"[a,#]{1,3}(,[0-9]{1,3}){0,3}"), st.integers(1, 99)),
+    st.dictionaries(
+        listable | st.from_regex(r"[a,#]{1,3}(,[0-9]{1,3}){0,3}").map(same_form), st.integers(1, 99)
+    ),
     st.sets(listable),
 )
 def test_lines_that_were_written_read_back_whatever_items_there_are(wanted, others):
@@ -203,9 +205,9 @@ def test_what_can_be_no_id_is_not_found(store, monkeypatch, unknown):
     assert store.centroids([unknown])[1] == [unknown]
     for few in (0, 20_000):
         monkeypatch.setattr("index.candidates._FEW_ENOUGH_TO_COMPARE", few)
-        assert str(unknown_ids_error([unknown], store)).endswith(
-            f"no such item: '{unknown}'" if len(unknown) < 200 else "xxx... (4,096 characters)'"
-        )
+        named = f"no such item: '{unknown}'" if len(unknown) < 200 else "xxx... (4,096 characters)'"
+        said = str(unknown_ids_error([unknown], store))
+        assert said.endswith(f"{named}: correct it, or add it to the index")
 
 
 def test_ids_of_great_length_are_not_compared(store):

@@ -1,0 +1,222 @@
+"""From vectors that were made elsewhere to an index file: with any network, without a model folder.
+
+Such an index answers `Matcher.match_vectors` and `Matcher.nearest`; photos it cannot embed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from embedder import validation
+from embedder.catalogue import checked_id
+from embedder.errors import CatalogueError
+from embedder.labelled_vectors import LabelledVectors
+from embedder.sampling import evenly
+from index import whitening
+from index.building import refuse_other_file, unfinished_index
+from index.calibrating import background, calibrate
+from index.calibration import write_calibration
+from index.database import journal_of, only_writer, refuse_folder
+from index.editing import opened_alone, refuse_known
+from index.matching import unit_rows
+from index.schema import ELSEWHERE, IndexInfo
+from index.statistics import Gathered, gather
+from index.store import Store
+
+Floats = npt.NDArray[np.floating]
+Vectors = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
+
+_MOST_DIM = 4096  # that an index says of itself
+_MOST_ASKED = 2000  # vectors to fit confidences to, as many as training holds out
+
+
+@dataclass(frozen=True)
+class VectorsReport:
+    """What was built.
+
+    Attributes:
+        items: in the index.
+        photos: that they are of.
+        whitened: whether scores are cosines of whitened vectors (`embedder.score_space`).
+        calibrated: photos that the confidences are fitted to; 0 where there were too few.
+    """
+
+    items: int
+    photos: int
+    whitened: bool
+    calibrated: int
+
+
+def build_from_vectors(
+    vectors: Floats,
+    items: Sequence[str],
+    path: str | os.PathLike[str] = "items.index",
+    *,
+    held_out: tuple[Floats, Sequence[str]] | None = None,
+) -> VectorsReport:
+    """Build an index from vectors of photos; an index that is there is replaced in one step.
+
+    Scores are whitened where that is better on photos that were held out for it: those given, or a
+    tenth of each item's. Confidences are fitted to the photos given; without them to those of the
+    index, each taken out of its item before it is compared with it. Where the network that made the
+    vectors has learned from these very photos, they are nearer to each other than new ones will be,
+    and confidences promise too much: give photos that it has not seen.
+
+    Args:
+        vectors: float (photos, dim), of any length but zero; scaled to unit norm here.
+        items: the id of each photo's item, in any order.
+        path: the index file.
+        held_out: vectors (photos, dim) and item ids of photos like those to be matched, which do
+            not go into the index; 20 or more of at least three items of it.
+
+    Raises:
+        CatalogueError: there is no vector, or an id could not be a candidate.
+        IndexFileError: the file cannot be written, or is being written.
+        ValueError: the vectors are not (photos, dim), finite and other than zero, or not as many as
+            the ids.
+    """
+    path = Path(path)
+    known = _labelled(vectors, items, None, path)
+    if not known.items:
+        raise CatalogueError(f"{path}: expected vectors of at least one item, found none")
+    dim = known.vectors.shape[1]
+    given = None if held_out is None else _labelled(*held_out, dim, path)
+    refuse_folder(path)
+    refuse_other_file(path)
+    with only_writer(path, "another build"):
+        unfinished = unfinished_index(path)
+        files = unfinished, journal_of(unfinished)
+        try:
+            for file in files:
+                file.unlink(missing_ok=True)
+            report = _build(known, given, unfinished)
+            with unfinished.open("r+b") as written:
+                os.fsync(written.fileno())
+            journal_of(path).unlink(missing_ok=True)  # of an index that could not be opened
+            unfinished.replace(path)
+        finally:
+            for file in files:
+                with suppress(OSError):
+                    file.unlink(missing_ok=True)
+    return report
+
+
+def add_vectors(
+    path: str | os.PathLike[str], item_id: str, vectors: Floats, *, replace: bool = False
+) -> int:
+    """Add one item to an index of vectors, in place, as `index.editing.add_item` adds photos.
+
+    Args:
+        path: the index file.
+        item_id: of the item.
+        vectors: float (photos, dim), made as those of the index were.
+        replace: whether an item of that id may be there already.
+
+    Returns:
+        how many photos went into the item.
+
+    Raises:
+        CatalogueError: the index has the item, the id could not be a candidate, or there is no
+            vector; the index is left as it was.
+        IndexFileError: the index is damaged, cannot be written, or is being written.
+        ModelError: the index is of photos, embedded with a model.
+        ValueError: the vectors are not (photos, dim), finite and other than zero.
+    """
+    path = Path(path)
+    item_id = checked_id(item_id, str(path))
+    with opened_alone(path) as store:
+        refuse_known(store, ELSEWHERE, item_id, replace)
+        found = _gathered(item_id, unit_rows(vectors, store.info.dim)).item
+        if found is None:
+            raise CatalogueError(f"item '{item_id}': expected a vector, found none")
+        store.remove([item_id])
+        store.put(found)
+        store.commit()
+    return found.photos
+
+
+def _labelled(
+    vectors: Floats, items: Sequence[str], dim: int | None, path: Path
+) -> LabelledVectors:
+    """Checked, and in the order of the items."""
+    array = np.asarray(vectors)
+    shape = array.shape
+    if len(shape) != 2 or len(items) != shape[0] or not 1 <= shape[1] <= _MOST_DIM:
+        raise ValueError(
+            f"expected vectors (photos, dim) with an item id each, and dim from 1 to {_MOST_DIM}, "
+            f"got {shape} and {len(items)} ids"
+        )
+    unit = unit_rows(array, dim or shape[1])
+    forms = {item: checked_id(item, str(path)) for item in dict.fromkeys(items)}
+    ids = [forms[item] for item in items]
+    order = sorted(range(len(ids)), key=ids.__getitem__)  # photos of an item as they came
+    return LabelledVectors(unit[order], tuple(ids[at] for at in order))
+
+
+def _build(known: LabelledVectors, given: LabelledVectors | None, path: Path) -> VectorsReport:
+    ids, starts = np.unique(np.array(known.items, dtype=object), return_index=True)
+    rows = dict(zip(ids.tolist(), np.split(known.vectors, starts[1:]), strict=True))
+    whitened, temperature = _space_to_use(known, given, list(rows))
+    info = IndexInfo(ELSEWHERE, known.vectors.shape[1], temperature, "")
+    sample = whitening.sample(rows) if whitened else frozenset[str]()
+    with Store.create(path, info) as store:
+        for item, vectors in rows.items():
+            found, running, _ = _gathered(item, vectors)
+            if found is not None:
+                store.put(found)
+                if item in sample:
+                    whitening.put_spread(store, found, running)
+        space = whitening.fit(store) if whitened else None
+        whitening.write_score_space(store, space)
+        store.write_info(replace(store.info, whitened=space is not None))
+        others = background(store)
+        asked = given or _some_of(known)
+        calibration = calibrate(store, asked, others, given=given is not None)
+        write_calibration(store, calibration, others)
+        store.write_info(replace(store.info, created=datetime.now(UTC).isoformat("T", "seconds")))
+        fitted = 0 if calibration is None else calibration.photos
+        return VectorsReport(len(rows), len(known.items), store.info.whitened, fitted)
+
+
+def _gathered(item: str, vectors: Vectors) -> Gathered:
+    return gather(item, (("", vector) for vector in vectors), vectors.shape[1])
+
+
+def _some_of(known: LabelledVectors) -> LabelledVectors:
+    rows = evenly(len(known.items), _MOST_ASKED)
+    return LabelledVectors(known.vectors[rows], tuple(known.items[at] for at in rows.tolist()))
+
+
+def _space_to_use(
+    known: LabelledVectors, given: LabelledVectors | None, ids: list[str]
+) -> tuple[bool, float]:
+    """Whether to whiten, and the temperature of scores then, as a training decides it."""
+    columns = {item: at for at, item in enumerate(ids)}
+    labels = np.array([columns[item] for item in known.items], dtype=np.int64)
+    vectors, held = known.vectors, validation.hold_out(labels, 0)
+    if given is not None:
+        rows = [at for at, item in enumerate(given.items) if item in columns]
+        truth = np.array([columns[given.items[at]] for at in rows], dtype=np.int64)
+        vectors = np.concatenate([vectors, given.vectors[rows]])
+        held = np.arange(len(vectors)) >= len(labels)
+        labels = np.concatenate([labels, truth])
+    if not held.any():
+        return False, validation.DEFAULT_TEMPERATURE
+    gallery, queries = validation.gallery_and_queries(labels, held)
+    judged, within = np.unique(labels[gallery], return_inverse=True)
+    truth = np.searchsorted(judged, labels[queries])
+    plain, whitened = validation.judge_spaces(
+        vectors[gallery], within, vectors[queries], truth, len(judged), 0
+    )
+    if whitened is not None and whitened.better_than(plain):
+        return True, whitened.temperature
+    return False, plain.temperature
