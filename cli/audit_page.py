@@ -131,9 +131,10 @@ def _section(
 
 def _card(row: Row, pictures: Mapping[str, Drawn], catalogue: Catalogue) -> str:
     first, second = catalogue.within([row.photo, row.other_photo])
+    kept = "Keep" if row.item_id == row.other_item else "Also"
     captions = {
         "mislabelled": (name(first), f"A typical photo of {name(row.other_item)}"),
-        "duplicate": (name(first), f"Keep {name(second)}"),
+        "duplicate": (name(first), f"{kept} {name(second)}"),
         "look-alikes": (name(first), f"A typical photo of {name(row.other_item)}"),
         "outlier": (name(first), f"A typical photo of {name(row.item_id)}"),
     }[row.kind]

@@ -50,6 +50,7 @@ Indices = npt.NDArray[np.int64]
 FEWEST_PHOTOS = 20  # of an item; README.md
 # What chose these, and what they find: benchmarks/audit.py, RESULTS.md.
 MOST_ODD = 6.0  # robust standard deviations
+TOO_ODD = 9.0  # to show any item, whatever the nearest photos are of
 LEAST_CONFUSION = 0.02
 _RIVALS = 10
 _NEAR = 5  # items that the nearest photos of a photo are looked for in
@@ -148,8 +149,9 @@ def audit_photos(
     standing = standings(vectors, labels, everything, _RIVALS)
     near = neighbours(vectors, labels, standing.rivals[:, :_NEAR], NEIGHBOURS)
     counted = votes(near, labels)
-    wrong = mislabelled(standing, counted, labels) & ~shows_nothing(looks) & ~is_blurred(looks)
-    odd = _oddness(standing, labels, looks, ~wrong)
+    odd = _oddness(standing, labels, looks)
+    wrong = mislabelled(standing, counted, labels) & odd.may_show
+    odd.reasons[wrong] = ""
     good = ~wrong & (odd.reasons == "")
     typical = _typical(standing, labels, good)
     groups = np.concatenate([labels[:, None], standing.rivals[:, :_COPIED]], axis=1)
@@ -183,12 +185,14 @@ class _Photos(NamedTuple):
 class _Odd(NamedTuple):
     oddness: Exact
     reasons: npt.NDArray[np.str_]  # "" of a photo that is not odd
+    may_show: Flags  # another item: not so odd that there is none that it shows
 
 
-def _oddness(found: Standings, labels: Indices, looks: Looks, asked: Flags) -> _Odd:
-    odd = oddness(found, labels)
-    conditions = [shows_nothing(looks), is_blurred(looks), asked & (odd >= MOST_ODD)]
-    return _Odd(odd, np.select(conditions, ["of one colour", "blurred", "like no item"], ""))
+def _oddness(found: Standings, labels: Indices, looks: Looks) -> _Odd:
+    odd, useless = oddness(found, labels), shows_nothing(looks) | is_blurred(looks)
+    conditions = [shows_nothing(looks), is_blurred(looks), odd >= MOST_ODD]
+    reasons = np.select(conditions, ["of one colour", "blurred", "like no item"], "")
+    return _Odd(odd, reasons, ~useless & (odd < TOO_ODD))
 
 
 def _typical(found: Standings, labels: Indices, good: Flags) -> Indices:

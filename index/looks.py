@@ -25,15 +25,15 @@ class Looks(NamedTuple):
     """What photos look like from afar.
 
     Attributes:
-        rough: float32 (photos, 256), grey pictures of 16 x 16 with a mean of 0 and unit norm; all 0
-            of one that is of one colour or cannot be read.
+        rough: float16 (photos, 256), half a kilobyte each: grey pictures of 16 x 16 with
+            a mean of 0 and unit norm; all 0 of one that is of one colour or cannot be read.
         contrast: float32 (photos,), standard deviation of the greys, of 255; NaN of a photo that
             cannot be read.
         sharpness: float32 (photos,), how much pixels differ from their neighbours (the mean
             absolute Laplacian at 64 x 64), as a share of the contrast; likewise.
     """
 
-    rough: Floats
+    rough: npt.NDArray[np.float16]
     contrast: Floats
     sharpness: Floats
 
@@ -52,7 +52,7 @@ def look_at(
         on_progress: called with (photos done, photos in all).
     """
     count = len(photos)
-    rough = np.zeros((count, _ROUGH_SIDE**2), np.float32)
+    rough = np.zeros((count, _ROUGH_SIDE**2), np.float16)
     contrast, sharpness = (np.full(count, np.nan, np.float32) for _ in range(2))
     for at, picture in enumerate(ordered_map(partial(squeezed, side=_SIDE), photos, jobs)):
         if picture is not None:

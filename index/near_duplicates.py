@@ -20,7 +20,7 @@ from index.looks import squeezed
 from index.registration import likeness
 
 Indices = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
+Rough = npt.NDArray[np.float16]
 
 # Chosen on generated photos and on half of the grocery photos (benchmarks/audit.py, RESULTS.md):
 # copies came out at .994 and above, other photos of the same items below .993.
@@ -47,13 +47,13 @@ class Copies(NamedTuple):
 
 
 def near_duplicates(
-    photos: Sequence[str], rough: Floats, groups: Indices, jobs: int | None = None
+    photos: Sequence[str], rough: Rough, groups: Indices, jobs: int | None = None
 ) -> list[Copies]:
     """Find photos that are there twice.
 
     Args:
         photos: their paths.
-        rough: float32 (photos, n), small grey pictures of them, from `look_at`.
+        rough: float16 (photos, n), small grey pictures of them, from `look_at`.
         groups: int64 (photos, n), n different groups that each photo is in; photos that share none
             are not compared.
         jobs: threads; all cores unless given.
@@ -68,7 +68,7 @@ def near_duplicates(
     return found
 
 
-def _alike(rough: Floats, groups: Indices) -> Indices:
+def _alike(rough: Rough, groups: Indices) -> Indices:
     """Pairs (pairs, 2) of photos of one group whose small pictures are alike, in order."""
     members = groups.ravel()
     order = np.argsort(members, kind="stable")
@@ -80,12 +80,13 @@ def _alike(rough: Floats, groups: Indices) -> Indices:
     return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
 
 
-def _alike_within(rough: Floats, rows: Indices) -> Iterator[Indices]:
+def _alike_within(rough: Rough, rows: Indices) -> Iterator[Indices]:
     for start in range(0, len(rows), _PHOTOS_AT_ONCE):
         part = rows[start : start + _PHOTOS_AT_ONCE]
+        small = rough[part].astype(np.float32)
         for other in range(start, len(rows), _PHOTOS_AT_ONCE):
             others = rows[other : other + _PHOTOS_AT_ONCE]
-            one, two = np.nonzero(rough[part] @ rough[others].T > _ROUGH_LIKENESS)
+            one, two = np.nonzero(small @ rough[others].astype(np.float32).T > _ROUGH_LIKENESS)
             pairs = np.stack([part[one], others[two]], axis=1)
             yield pairs[pairs[:, 0] != pairs[:, 1]]
 
