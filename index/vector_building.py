@@ -15,11 +15,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from embedder import validation
 from embedder.catalogue import checked_id
 from embedder.errors import CatalogueError
 from embedder.labelled_vectors import LabelledVectors
-from embedder.sampling import evenly
+from embedder.validation import (
+    DEFAULT_TEMPERATURE,
+    gallery_and_queries,
+    hold_out,
+    judge_spaces,
+)
 from index import whitening
 from index.building import refuse_other_file, unfinished_index
 from index.calibrating import background, calibrate
@@ -192,7 +196,8 @@ def _gathered(item: str, vectors: Vectors) -> Gathered:
 
 
 def _some_of(known: LabelledVectors) -> LabelledVectors:
-    rows = evenly(len(known.items), _MOST_ASKED)
+    count = len(known.items)
+    rows = np.linspace(0, count - 1, min(count, _MOST_ASKED)).round().astype(int)
     return LabelledVectors(known.vectors[rows], tuple(known.items[at] for at in rows.tolist()))
 
 
@@ -202,7 +207,7 @@ def _space_to_use(
     """Whether to whiten, and the temperature of scores then, as a training decides it."""
     columns = {item: at for at, item in enumerate(ids)}
     labels = np.array([columns[item] for item in known.items], dtype=np.int64)
-    vectors, held = known.vectors, validation.hold_out(labels, 0)
+    vectors, held = known.vectors, hold_out(labels, 0)
     if given is not None:
         rows = [at for at, item in enumerate(given.items) if item in columns]
         truth = np.array([columns[given.items[at]] for at in rows], dtype=np.int64)
@@ -210,11 +215,11 @@ def _space_to_use(
         held = np.arange(len(vectors)) >= len(labels)
         labels = np.concatenate([labels, truth])
     if not held.any():
-        return False, validation.DEFAULT_TEMPERATURE
-    gallery, queries = validation.gallery_and_queries(labels, held)
+        return False, DEFAULT_TEMPERATURE
+    gallery, queries = gallery_and_queries(labels, held)
     judged, within = np.unique(labels[gallery], return_inverse=True)
     truth = np.searchsorted(judged, labels[queries])
-    plain, whitened = validation.judge_spaces(
+    plain, whitened = judge_spaces(
         vectors[gallery], within, vectors[queries], truth, len(judged), 0
     )
     if whitened is not None and whitened.better_than(plain):

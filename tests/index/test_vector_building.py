@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -213,3 +216,10 @@ def test_bad_vectors_leave_the_old_index(photos, tmp_path):
     (tmp_path / "other.txt").write_text("not an index")
     with pytest.raises(IndexFileError):
         build_from_vectors(vectors, items, tmp_path / "other.txt")
+
+
+def test_needs_no_training_library():
+    code = "import sys; from index import build_from_vectors; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "index.vector_building" in done.stdout.split()
+    assert not {"tensorflow", "keras"} & set(done.stdout.split())
