@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from cli.charts import Axis, Line, line_chart, ticks_from
+from cli.curve_reading import CurveReading, read_curve
 from cli.evaluate import with_interval
 from cli.output import print_json, say, table
 from cli.page import END, head, section, table_of, text
@@ -17,7 +18,6 @@ from cli.progress import photo_progress
 from embedder.catalogue import Catalogue
 from embedder.learning_curve import learning_curve, options_of
 from embedder.model_files import read_model_info
-from index.curve_reading import CurveReading, read_curve
 from index.measures import Figure
 
 

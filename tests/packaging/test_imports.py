@@ -67,7 +67,7 @@ def test_the_match_command_loads_only_what_it_needs(
     loaded = modules_after(COMMAND, "match", *options, cwd=tmp_path)
     ours = {name for name in loaded if name.split(".")[0] in PACKAGES}
     assert ours == {
-        *("cli", "cli.main", "cli.match", "cli.output", "cli.photos_given"),
+        *("cli", "cli.main", "cli.match", "cli.output", "cli.photos_given", "cli.progress"),
         *("embedder", "embedder.catalogue", "embedder.errors", "embedder.inference"),
         *("embedder.advice", "embedder.labelled_vectors", "embedder.locking"),
         *("embedder.model_files", "embedder.parallel", "embedder.photo_formats"),
@@ -127,8 +127,8 @@ def test_index_uses_the_embedder_for_photos_never_for_training():
     allowed = {"embedder", "embedder.catalogue", "embedder.errors", "embedder.inference"}
     allowed |= {"embedder.photos", "embedder.advice", "embedder.locking", "embedder.score_space"}
     allowed |= {"embedder.labelled_vectors", "embedder.parallel"}
-    # What trainings are judged by, without any training: vectors made elsewhere are judged alike.
-    allowed |= {"embedder.validation"}
+    # What trainings are judged by, without any training: others are judged alike, on even samples.
+    allowed |= {"embedder.validation", "embedder.sampling"}
     for path in (ROOT / "index").rglob("*.py"):
         used = {name for name in imported(path) if name.split(".")[0] == "embedder"}
         assert used <= allowed, path

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cli.curve_reading import read_curve
 from embedder.learning_curve import Curve, CurvePoint
-from index.curve_reading import read_curve
 
 
 def curve(shares: dict[tuple[int, int], float]) -> Curve:
