@@ -8,6 +8,7 @@ photos. All answer through LiteRT, as an application would.
 from __future__ import annotations
 
 import csv
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -456,6 +457,8 @@ def compare(folder: Path, scale: Scale) -> Iterator[Result]:
         folder: to write into; has to be empty.
         scale: how large everything is.
     """
+    # TensorFlow warns of functions that are traced often: each network is another one.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     features = shared_features(folder / "others", scale, scale.photos_seen[0])
     for items, seen in zip(scale.items, scale.photos_seen, strict=True):
         task = prepare_task(folder / str(items), items, seen, scale)
