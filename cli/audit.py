@@ -93,9 +93,16 @@ def audit(
         with (
             photo_progress("Embedding") as embedded,
             photo_progress("Comparing", patience=0.01) as compared,
+            photo_progress("Confirming", "pairs", patience=0.01) as confirmed,
         ):
             found = audited(
-                photos, embedder, store, jobs=jobs, on_embedded=embedded, on_compared=compared
+                photos,
+                embedder,
+                store,
+                jobs=jobs,
+                on_embedded=embedded,
+                on_compared=compared,
+                on_confirmed=confirmed,
             )
         say(_summary(found))
         try:
@@ -111,7 +118,7 @@ def _summary(found: Audit) -> str:
     return (
         f"{found.photos:,} photos of {found.items:,} items: "
         f"{len(found.mislabelled):,} likely mislabelled, {len(found.duplicates):,} there twice, "
-        f"{len(found.outliers):,} like no item"
+        f"{len(found.outliers):,} of no use"
     )
 
 

@@ -170,5 +170,5 @@ def _numbers(row: Row) -> str:
         "mislabelled": f"{score_text(row)} of those most like it are of {name(row.other_item)}",
         "duplicate": f"likeness {score_text(row)}",
         "look-alikes": f"probability that the first is taken for the other: {score_text(row)}",
-        "outlier": f"{score_text(row)} standard deviations from what is usual",
+        "outlier": f"{score_text(row)} standard deviations from what is usual" if row.score else "",
     }[row.kind]

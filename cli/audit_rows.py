@@ -60,7 +60,7 @@ KINDS = (
     Kind(
         "duplicate",
         "Photos that are there twice",
-        "They say nothing new: delete the first of each pair.",
+        "They say nothing new: delete the first; under two items, look which is right.",
         ("photo", "same as", "likeness"),
     ),
     Kind(
@@ -155,7 +155,10 @@ def rows_of(found: Audit) -> Iterator[Row]:
 
 
 def _about_copy(copy: Duplicate) -> str:
-    what = "the same file" if copy.same_file else "the same photo"
+    if copy.same == "file":  # deleting it would delete both
+        where = "" if copy.item_id == copy.of_item else f", under {copy.of_item} too"
+        return f"keep the file, it is listed twice{where}: take out a line, or the link"
+    what = "the same file" if copy.same == "bytes" else "the same photo"
     if copy.item_id == copy.of_item:
         return f"delete it: {what} is there already"
     return f"{what} is under two items: look which one it shows, delete the other"

@@ -20,11 +20,19 @@ from cli.output import (
 from cli.progress import photo_progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from embedder import Catalogue
     from index import Evaluation
+    from index.evaluating import ItemFigures
     from index.measures import Figure
 
 _MOST_SHOWN = 5
+_CALIBRATED = {
+    "given": "Confidences are those that 'embed calibrate' fitted: if it was to these photos, they "
+    "seem better than they are",
+    "not": "The index is not calibrated: it calls no photo unknown; 'embed calibrate' mends that",
+}
 
 
 @click.command(short_help="Measure how well an index tells items apart.")
@@ -112,13 +120,17 @@ def evaluate(
             )
         list_unreadable(found.unreadable, "are left out")
         say(what_was_asked(found))
-        if as_json:
-            print_json(found)
-        else:
-            click.echo(_as_tables(found, photos))
-        if report is not None:
-            write_evaluation(report, found, photos, matcher.store, jobs)
-            say(f"{report}: the report, to be opened in a browser")
+        if found.calibrated != "held out":
+            say(_CALIBRATED[found.calibrated])
+        try:
+            if as_json:
+                print_json(found)
+            else:
+                click.echo(_as_tables(found, photos))
+        finally:  # also where the reader of the results has gone, as with `| head`
+            if report is not None:
+                write_evaluation(report, found, photos, matcher.store, jobs)
+                say(f"{report}: the report, to be opened in a browser")
 
 
 def what_was_asked(found: Evaluation) -> str:
@@ -129,6 +141,7 @@ def what_was_asked(found: Evaluation) -> str:
         (kinds.held_out, "that training held out"),
         (0 if kinds.flattered else -kinds.trained, "that training saw left out"),
         (-kinds.other_items, "of items that the index does not have left out"),
+        (-kinds.by_hand, "of items that were added by hand left out"),
     ]
     if kinds.flattered:
         parts[1] = (kinds.trained, "that training saw: new ones will be matched worse")
@@ -147,7 +160,7 @@ def _as_tables(found: Evaluation, photos: Catalogue) -> str:
         parts += ["", "Confidences, one to one", _confidences(found)]
     worst = [item for item in found.by_item if item.candidate_accuracy < 1][:_MOST_SHOWN]
     if worst:
-        parts += ["", "Items with the most errors", _items(found)]
+        parts += ["", "Items with the most errors", _items(worst)]
     if found.confusions:
         parts += ["", "Most confused pairs", _pairs(found, photos)]
     return "\n".join(parts)
@@ -201,9 +214,9 @@ def _confidences(found: Evaluation) -> str:
     return table(rows, frozenset({0}))
 
 
-def _items(found: Evaluation) -> str:
+def _items(worst: Sequence[ItemFigures]) -> str:
     rows = [["item", "photos", "right of 10", "of all", "taken for"]]
-    for item in found.by_item[:_MOST_SHOWN]:
+    for item in worst:
         right = percent(item.candidate_accuracy), percent(item.recall_at_1)
         rows.append([item.item_id, str(item.photos), *right, item.taken_for or "-"])
     return table(rows, frozenset({1, 2, 3}))

@@ -40,7 +40,8 @@ def show_learning_curve(
         jobs: threads; all cores unless given.
     """
     options = options_of(read_model_info(model), weights)
-    folder = model.with_name(f"{model.name}.curve")
+    place = model if model.name else model.absolute()
+    folder = place.with_name(f"{place.name}.curve")
     with photo_progress("Training", "epochs") as show:
         curve = learning_curve(catalogue, options, folder, jobs=jobs, on_progress=show)
     reading = read_curve(curve)

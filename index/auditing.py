@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +35,7 @@ from index.mislabelled import (
     mislabelled,
     votes,
 )
-from index.near_duplicates import Copies, near_duplicates, same_file
+from index.near_duplicates import Copies, near_duplicates, what_is_same
 from index.neighbours import neighbours
 from index.outliers import is_blurred, oddness, shows_nothing
 from index.photo_vectors import PhotoVectors, photo_vectors
@@ -52,6 +53,7 @@ FEWEST_PHOTOS = 20  # of an item; README.md
 MOST_ODD = 6.0  # robust standard deviations
 TOO_ODD = 9.0  # to show any item, whatever the nearest photos are of
 LEAST_CONFUSION = 0.02
+_LIKE_NONE = "like no item"
 _RIVALS = 10
 _NEAR = 5  # items that the nearest photos of a photo are looked for in
 _COPIED = 2  # other items that a photo may be a copy of a photo of
@@ -65,6 +67,7 @@ def audit(
     jobs: int | None = None,
     on_embedded: Callable[[int, int], None] = lambda done, total: None,
     on_compared: Callable[[int, int], None] = lambda done, total: None,
+    on_confirmed: Callable[[int, int], None] = lambda done, total: None,
 ) -> Audit:
     """Look for what is likely wrong with the photos of a catalogue.
 
@@ -77,6 +80,7 @@ def audit(
         jobs: threads; all cores unless given.
         on_embedded: called with (photos done, photos in all).
         on_compared: called with (photos done, photos in all) while pixels are compared.
+        on_confirmed: called with (pairs done, pairs in all) of photos that may be the same.
 
     Raises:
         CatalogueError: no photo can be read.
@@ -85,7 +89,14 @@ def audit(
         ModelError: the model is not that of the index, or cannot be run.
     """
     found = photo_vectors(catalogue, embedder, store, jobs=jobs, on_progress=on_embedded)
-    return audit_photos(found, catalogue, Scoring.of(store), jobs=jobs, on_compared=on_compared)
+    return audit_photos(
+        found,
+        catalogue,
+        Scoring.of(store),
+        jobs=jobs,
+        on_compared=on_compared,
+        on_confirmed=on_confirmed,
+    )
 
 
 class Scoring(NamedTuple):
@@ -121,6 +132,7 @@ def audit_photos(
     *,
     jobs: int | None = None,
     on_compared: Callable[[int, int], None] = lambda done, total: None,
+    on_confirmed: Callable[[int, int], None] = lambda done, total: None,
 ) -> Audit:
     """`audit` of photos whose vectors are known.
 
@@ -130,6 +142,7 @@ def audit_photos(
         scoring: of the index.
         jobs: threads; all cores unless given.
         on_compared: called with (photos done, photos in all) while pixels are compared.
+        on_confirmed: called with (pairs done, pairs in all) of photos that may be the same.
 
     Raises:
         CatalogueError: no photo can be read.
@@ -155,7 +168,7 @@ def audit_photos(
     good = ~wrong & (odd.reasons == "")
     typical = _typical(standing, labels, good)
     groups = np.concatenate([labels[:, None], standing.rivals[:, :_COPIED]], axis=1)
-    copies = near_duplicates(photos.paths, looks.rough, groups, jobs)
+    copies = near_duplicates(photos.paths, looks.rough, groups, jobs, on_confirmed)
     duplicates = _duplicates(copies, photos, wrong)
     return Audit(
         items=len(catalogue.items),
@@ -191,7 +204,7 @@ class _Odd(NamedTuple):
 def _oddness(found: Standings, labels: Indices, looks: Looks) -> _Odd:
     odd, useless = oddness(found, labels), shows_nothing(looks) | is_blurred(looks)
     conditions = [shows_nothing(looks), is_blurred(looks), odd >= MOST_ODD]
-    reasons = np.select(conditions, ["of one colour", "blurred", "like no item"], "")
+    reasons = np.select(conditions, ["of one colour", "blurred", _LIKE_NONE], "")
     return _Odd(odd, reasons, ~useless & (odd < TOO_ODD))
 
 
@@ -232,12 +245,12 @@ def _outliers(odd: _Odd, photos: _Photos, typical: Indices) -> tuple[Outlier, ..
             photos.paths[row],
             photos.item(row),
             str(odd.reasons[row]),
-            float(odd.oddness[row]),
+            float(odd.oddness[row]) if odd.reasons[row] == _LIKE_NONE else None,
             photos.paths[typical[photos.labels[row]]],
         )
         for row in rows
     ]
-    found.sort(key=lambda one: (one.reason == "like no item", -one.oddness, one.photo))
+    found.sort(key=lambda one: (one.reason == _LIKE_NONE, -(one.oddness or 0.0), one.photo))
     return tuple(found)
 
 
@@ -264,30 +277,37 @@ def _look_alikes(
 
 
 def _duplicates(copies: Sequence[Copies], photos: _Photos, wrong: Flags) -> tuple[Duplicate, ...]:
-    """Of photos that are the same, directly or by way of others, one is kept.
+    """Copies of photos that are kept: each is one of the very photo that it names.
 
-    One whose item is not in doubt, if there is such; of these the largest file.
+    Kept is one whose item is not in doubt, if there is such, and of these the largest file; a link
+    is never kept in place of what it leads to.
     """
     alike: dict[int, dict[int, float]] = {}
     for one, two, value in copies:
         alike.setdefault(one, {})[two] = value
         alike.setdefault(two, {})[one] = value
+    paths = photos.paths
+
+    def worth(at: int) -> tuple[bool, bool, int, str]:
+        size = photo_states([paths[at]])[0][0]
+        return Path(paths[at]).is_symlink(), bool(wrong[at]), -size, paths[at]
+
+    left = set(alike)
     found = []
-    for group in _groups(alike):
-        sizes = dict(zip(group, photo_states([photos.paths[at] for at in group]), strict=True))
-        keep, *others = sorted(
-            group, key=lambda at: (bool(wrong[at]), -sizes[at][0], photos.paths[at])
-        )
-        for other in others:
-            of = keep if keep in alike[other] else min(alike[other])
+    for keep in sorted(alike, key=worth):
+        if keep not in left:
+            continue
+        left.discard(keep)
+        for other in sorted(alike[keep].keys() & left):
+            left.discard(other)
             found.append(
                 Duplicate(
-                    photos.paths[other],
+                    paths[other],
                     photos.item(other),
-                    photos.paths[of],
-                    photos.item(of),
-                    alike[other][of],
-                    same_file(photos.paths[other], photos.paths[of]),
+                    paths[keep],
+                    photos.item(keep),
+                    alike[keep][other],
+                    what_is_same(paths[other], paths[keep]),
                 )
             )
     # Those of different items first: one of the two is wrong.
@@ -295,29 +315,12 @@ def _duplicates(copies: Sequence[Copies], photos: _Photos, wrong: Flags) -> tupl
     return tuple(found)
 
 
-def _groups(alike: dict[int, dict[int, float]]) -> list[list[int]]:
-    """What hangs together."""
-    seen: set[int] = set()
-    groups = []
-    for start in sorted(alike):
-        if start in seen:
-            continue
-        group, waiting = [], [start]
-        seen.add(start)
-        while waiting:
-            group.append(waiting.pop())
-            new = alike[group[-1]].keys() - seen
-            seen |= new
-            waiting += new
-        groups.append(sorted(group))
-    return groups
-
-
 def _few_photos(
     catalogue: Catalogue, photos: _Photos, good: Flags, duplicates: Sequence[Duplicate]
 ) -> tuple[FewPhotos, ...]:
     counts = dict.fromkeys(catalogue.items, 0)
-    gone = {(one.photo, one.item_id) for one in duplicates}
+    # Of two under different items nobody knows yet which one goes.
+    gone = {(one.photo, one.item_id) for one in duplicates if one.item_id == one.of_item}
     for at in np.flatnonzero(good).tolist():
         counts[photos.item(at)] += (photos.paths[at], photos.item(at)) not in gone
     few = [FewPhotos(item, count) for item, count in counts.items() if count < FEWEST_PHOTOS]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from embedder.score_space import cosines
 from index.assignment import best_assignment
-from index.calibrating import background, calibrate
+from index.calibrating import fit_calibration
 from index.calibration import Calibration, read_calibration, uncalibrated
 from index.deciding import decide
 from index.describing import MAX_ERROR
-from index.measures import Figure, auroc_figure, calibration_figure, mean_figure
+from index.measures import NOTHING, Figure, auroc_figure, calibration_figure, share_figure
 from index.questions import Questions
 from index.store import Store
 
@@ -36,7 +36,8 @@ class SetFigures:
 
     Accuracy is of photos that each show a candidate, one of each, where that is known. The others
     are of answers as `embed match` gives them, one to one, where in half of the sets half of the
-    photos show no candidate.
+    photos show no candidate, as far as there are other items; no numbers where the confidences of
+    the index were fitted to the photos that are asked, and these are too few to do otherwise.
 
     Attributes:
         candidates: in each set.
@@ -45,7 +46,7 @@ class SetFigures:
         one_to_one: share right, all together.
         calibration_error: expected calibration error of the confidences.
         unknown_auroc: how often a photo that shows a candidate is held likelier to show one than
-            a photo that does not.
+            a photo that does not; no number where the index is not calibrated.
         matched: share of the photos of candidates that are rightly called "matched".
         wrong: share of what is called "matched" that is not.
     """
@@ -102,15 +103,16 @@ def figures_of_sets(
     Raises:
         IndexFileError: the calibration, the background or a row of the index is damaged.
     """
-    folds = list(_folds(asked, store))
+    folds, calibrated = list(_folds(asked, store)), read_calibration(store) is not None
     found, shown = [], None
     sizes = [size for size in SIZES if size <= len(asked.ids)]
     for done, size in enumerate(sizes):
         on_progress(done, len(sizes))
         closed = list(_closed(asked, size, item))
         both = _answers(folds, size, item)
-        shown = both if size == SHOWN_BY else shown
-        found.append(_figures(size, closed, both, weights))
+        shown = both if size == SHOWN_BY and folds else shown
+        figures = _figures(size, closed, both, weights)
+        found.append(figures if calibrated else replace(figures, unknown_auroc=NOTHING))
     on_progress(len(sizes), len(sizes))
     return tuple(found), shown
 
@@ -124,31 +126,38 @@ def _figures(
     return SetFigures(
         candidates=size,
         photos=len(closed[0][0]),
-        independent=mean_figure(alone, of, weights),
-        one_to_one=mean_figure(together, of, weights),
+        independent=share_figure(alone, of, weights),
+        one_to_one=share_figure(together, of, weights),
         calibration_error=calibration_figure(answers.confidence, answers.right, item, weights),
         unknown_auroc=auroc_figure(answers.likeness[mixed], known[mixed], item[mixed], weights),
-        matched=mean_figure((sure & answers.right)[known], item[known], weights),
-        wrong=mean_figure(~answers.right[sure], item[sure], weights),
+        matched=share_figure((sure & answers.right)[known], item[known], weights),
+        wrong=share_figure(~answers.right[sure], item[sure], weights),
     )
 
 
 def _folds(asked: Questions, store: Store) -> Iterator[tuple[Questions, Indices, Calibration]]:
     """Photos, their rows, and the calibration that their confidences are to be of."""
-    own = read_calibration(store) or uncalibrated(store.info.temperature)
-    every = np.arange(len(asked.photos))
+    own, every = read_calibration(store), np.arange(len(asked.photos))
     items = np.unique(asked.item)
-    if own.given or not asked.indexed.any() or len(items) < 4:
-        yield asked, every, own
+    if own is None or own.given or not asked.indexed.any():
+        yield asked, every, own or uncalibrated(store.info.temperature)
         return
     # The index is calibrated to these photos. What was fitted to a photo says nothing about it.
     half = np.random.default_rng(0).permutation(items)[: len(items) // 2]
     first = np.isin(asked.item, half)
-    others = background(store)
     for part, rest in ((first, ~first), (~first, first)):
-        photos = asked.of(np.flatnonzero(rest)).labelled()
-        fitted = calibrate(store, photos, others, given=False)
-        yield asked.of(np.flatnonzero(part)), every[part], fitted or own
+        fitted = _fitted(asked.of(np.flatnonzero(rest)))
+        if fitted is not None:
+            yield asked.of(np.flatnonzero(part)), every[part], fitted
+
+
+def _fitted(asked: Questions) -> Calibration | None:
+    """A calibration to some photos, among their items and the background."""
+    columns = np.union1d(np.flatnonzero(asked.behind), asked.item)
+    scores = cosines(asked.vectors, asked.centroids[columns])
+    truth = np.searchsorted(columns, asked.item)
+    scores[np.arange(len(truth)), truth] = asked.own
+    return fit_calibration(scores, truth, asked.behind[columns])
 
 
 def _closed(asked: Questions, size: int, item: Indices) -> Iterator[tuple[Indices, Flags, Flags]]:
@@ -174,6 +183,9 @@ def _answers(
             said = _said(asked, photos, candidates, calibration)
             mixed = np.full(len(photos), bool(draw % 2))
             parts.append((item[rows[photos]], *said, mixed))
+    if not parts:
+        nothing, none = np.zeros(0), np.zeros(0, np.bool_)
+        return Answers(np.zeros(0, np.int64), nothing, none, none, nothing, none, none)
     return Answers(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
@@ -206,7 +218,8 @@ def _draw(
     most = min(size, len(asked.photos_of))
     shown = max(1, most // 2) if mixed else most
     items = np.array(list(asked.photos_of))
-    drawn = rng.choice(items, min(2 * shown, len(items)) if mixed else shown, replace=False)
+    unknown = min(shown, len(items) - shown, len(asked.ids) - size) if mixed else 0
+    drawn = rng.choice(items, shown + unknown, replace=False)
     # A few more than are missing, as some may be drawn already: there may be thousands.
     missing = size - shown
     some = rng.choice(len(asked.ids), min(len(asked.ids), missing + len(drawn)), replace=False)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,16 @@ from embedder.errors import PhotoError
 from embedder.inference import Embedder
 from embedder.score_space import cosines
 from embedder.validation import CANDIDATES, candidate_accuracies
+from index.calibration import read_calibration
 from index.confidences import SetFigures, figures_of_sets
-from index.measures import Figure, average_precisions_at_r, bins, mean_figure, resampled
+from index.measures import (
+    Figure,
+    average_precisions_at_r,
+    bins,
+    mean_figure,
+    resampled,
+    share_figure,
+)
 from index.photo_vectors import photo_vectors
 from index.questions import Kinds, Questions, questions
 from index.store import Store
@@ -77,6 +86,8 @@ class Evaluation:
         items: of the photos that were asked.
         index_items: in the index.
         unreadable: photos that could not be read.
+        calibrated: what the confidences of the index are fitted to: "held out" photos of training,
+            photos that were "given" to `embed calibrate`, which may be these, or "not" at all.
         recall: share of photos whose item is among the k nearest of all items, by k.
         mean_average_precision: mAP@R of the photos that were asked, each among the others.
         sets: figures of sets of candidates, by their size.
@@ -89,6 +100,7 @@ class Evaluation:
     items: int
     index_items: int
     unreadable: tuple[PhotoError, ...]
+    calibrated: Literal["held out", "given", "not"]
     recall: dict[int, Figure]
     mean_average_precision: Figure
     sets: tuple[SetFigures, ...]
@@ -119,8 +131,8 @@ def evaluate(
 
     Photos that the index was not built from are asked as they are, and photos of the index that
     training held out as if the index did not have them. Confidences are those of the index; where
-    it was fitted to the very photos that are asked, they are fitted anew for each half of the
-    items, to the photos of the other half. Nothing is changed. Intervals are by bootstrap over
+    these were fitted to the held-out photos that are asked, they are fitted anew for each half of
+    the items, to the photos of the other half. Nothing is changed. Intervals are by bootstrap over
     items. The same photos give the same figures.
 
     Args:
@@ -148,13 +160,21 @@ def evaluate(
         items=len(items),
         index_items=len(store),
         unreadable=found.unreadable,
-        recall={k: mean_figure(ranks.rivals < k, item, weights) for k in RECALLS},
+        calibrated=_calibrated(store),
+        recall={k: share_figure(ranks.rivals < k, item, weights) for k in RECALLS},
         mean_average_precision=mean_figure(precisions, item[queries], weights),
         sets=sets,
         reliability=tuple(bins(answers.confidence, answers.right, 10)) if answers else (),
         by_item=tuple(_by_item(asked, ranks, len(store))),
         confusions=tuple(_confusions(asked, ranks)),
     )
+
+
+def _calibrated(store: Store) -> Literal["held out", "given", "not"]:
+    calibration = read_calibration(store)
+    if calibration is None:
+        return "not"
+    return "given" if calibration.given else "held out"
 
 
 def _ranks(asked: Questions, store: Store) -> _Ranks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Duplicate:
         of: the photo to keep.
         of_item: what that is filed under.
         likeness: of their pixels, up to 1; 1 for the same file.
-        same_file: whether they have the same bytes.
+        same: what is the same: the "file" itself, listed twice or linked to; its "bytes"; or the
+            "look" alone.
     """
 
     photo: str
@@ -44,7 +46,7 @@ class Duplicate:
     of: str
     of_item: str
     likeness: float
-    same_file: bool
+    same: Literal["file", "bytes", "look"]
 
 
 @dataclass(frozen=True)
@@ -81,15 +83,15 @@ class Outlier:
         photo: its path.
         item_id: what it is filed under.
         reason: "of one colour", "blurred" or "like no item".
-        oddness: how far it is from all items, in robust standard deviations; of a photo that is
-            like no item 6 or more.
+        oddness: how far it is from all items, in robust standard deviations, 6 or more; None of one
+            that is told by its pixels.
         typical_photo: a typical photo of its item.
     """
 
     photo: str
     item_id: str
     reason: str
-    oddness: float
+    oddness: float | None
     typical_photo: str
 
 

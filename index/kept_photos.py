@@ -103,12 +103,17 @@ class KeptPhotos:
         """Open the file to look at only; None where there is none of this model, or it is damaged.
 
         Takes what `open` takes.
+
+        Raises:
+            IndexBusyError: another program holds it.
         """
         try:
             with sqlite_errors(path):
                 if not path.is_file() or not _is_of(path, _meta(fingerprint)):
                     return None
                 connection = connect(path, "ro")
+        except IndexBusyError:
+            raise
         except IndexFileError:  # all it would spare is time
             return None
         connection.text_factory = bytes

@@ -32,6 +32,9 @@ class Figure(NamedTuple):
     high: float
 
 
+NOTHING = Figure(np.nan, np.nan, np.nan)
+
+
 def resampled(items: int, seed: int = 0) -> Exact:
     """How often each item is in each of `RESAMPLES` samples of as many items: (samples, items).
 
@@ -51,13 +54,26 @@ def mean_figure(values: Floats | Flags, item: Indices, weights: Exact) -> Figure
         weights: from `resampled`.
     """
     if not len(values):
-        return Figure(np.nan, np.nan, np.nan)
+        return NOTHING
     sums = np.bincount(item, values, weights.shape[1])
     counts = np.bincount(item, minlength=weights.shape[1])
     drawn = weights @ counts
     means = (weights @ sums)[drawn > 0] / drawn[drawn > 0]
     low, high = np.percentile(means, _LEVEL)
     return Figure(float(np.mean(values)), float(low), float(high))
+
+
+def share_figure(right: Flags, item: Indices, weights: Exact) -> Figure:
+    """`mean_figure` of what is right or wrong.
+
+    Where all is right, or all wrong, samples say nothing: the interval is that of Clopper and
+    Pearson 1934, "The use of confidence or fiducial limits", as if each item had been tried once.
+    """
+    figure = mean_figure(right, item, weights)
+    if figure.value not in (0.0, 1.0):
+        return figure
+    beyond = 1 - (_LEVEL[0] / 100) ** (1 / len(np.unique(item)))
+    return Figure(1.0, 1 - beyond, 1.0) if figure.value else Figure(0.0, 0.0, beyond)
 
 
 def calibration_figure(confidence: Floats, right: Flags, item: Indices, weights: Exact) -> Figure:
@@ -73,21 +89,23 @@ def calibration_figure(confidence: Floats, right: Flags, item: Indices, weights:
         weights: from `resampled`.
     """
     if not len(confidence):
-        return Figure(np.nan, np.nan, np.nan)
+        return NOTHING
     value = expected_calibration_error(confidence, right)
     gaps = np.zeros((weights.shape[1], BINS))
     np.add.at(gaps, (item, _bin(confidence, BINS)), confidence - right)
     counts = weights @ np.bincount(item, minlength=weights.shape[1])
     errors = np.abs(weights @ gaps).sum(axis=1)[counts > 0] / counts[counts > 0]
     low, high = np.percentile(errors, _LEVEL)
-    return Figure(value, max(0.0, float(2 * value - high)), max(0.0, float(2 * value - low)))
+    # By chance it can lie to one side of the error itself.
+    lowest, highest = min(value, 2 * value - high), max(value, 2 * value - low)
+    return Figure(value, max(0.0, float(lowest)), float(highest))
 
 
 def auroc_figure(score: Floats, positive: Flags, item: Indices, weights: Exact) -> Figure:
     """The area under the ROC curve, and its interval; takes what `auroc` and the others take."""
     value = auroc(score, positive)
     if np.isnan(value):
-        return Figure(np.nan, np.nan, np.nan)
+        return NOTHING
     ranks = np.unique(score, return_inverse=True)[1]  # once: sorting is most of the work
     areas = [_area(ranks, positive, row[item]) for row in weights]
     low, high = np.nanpercentile(areas, _LEVEL)

@@ -7,16 +7,16 @@ are alike then by `index.registration`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from embedder.parallel import ordered_map
-from index.looks import squeezed
+from index.looks import Pictures, squeezed
 from index.registration import likeness
 
 Indices = npt.NDArray[np.int64]
@@ -30,6 +30,7 @@ _FINE_SIDE = 32  # pixels
 _ROUGH_LIKENESS = 0.94
 _PHOTOS_AT_ONCE = 2048  # of a group: all its pairs are compared
 _PAIRS_AT_ONCE = 256
+_MOST_DRAWN = 8192  # pictures kept, of 3 kB each
 
 
 class Copies(NamedTuple):
@@ -47,7 +48,11 @@ class Copies(NamedTuple):
 
 
 def near_duplicates(
-    photos: Sequence[str], rough: Rough, groups: Indices, jobs: int | None = None
+    photos: Sequence[str],
+    rough: Rough,
+    groups: Indices,
+    jobs: int | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Copies]:
     """Find photos that are there twice.
 
@@ -57,14 +62,18 @@ def near_duplicates(
         groups: int64 (photos, n), n different groups that each photo is in; photos that share none
             are not compared.
         jobs: threads; all cores unless given.
+        on_progress: called with (pairs looked at closely, pairs in all).
 
     Returns:
         All pairs, by their numbers. A photo that cannot be read is like no other.
     """
     found = []
     pairs = _alike(rough, groups)
+    # A photo of a series may be in hundreds of pairs.
+    drawn = lru_cache(_MOST_DRAWN)(partial(squeezed, side=_FINE_SIDE))
     for start in range(0, len(pairs), _PAIRS_AT_ONCE):
-        found += _confirmed(photos, pairs[start : start + _PAIRS_AT_ONCE], jobs)
+        found += _confirmed(photos, pairs[start : start + _PAIRS_AT_ONCE], drawn, jobs)
+        on_progress(min(start + _PAIRS_AT_ONCE, len(pairs)), len(pairs))
     return found
 
 
@@ -91,10 +100,15 @@ def _alike_within(rough: Rough, rows: Indices) -> Iterator[Indices]:
             yield pairs[pairs[:, 0] != pairs[:, 1]]
 
 
-def _confirmed(photos: Sequence[str], pairs: Indices, jobs: int | None) -> list[Copies]:
+def _confirmed(
+    photos: Sequence[str],
+    pairs: Indices,
+    draw: Callable[[str], Pictures | None],
+    jobs: int | None,
+) -> list[Copies]:
     """Those of some pairs that are alike in detail, too."""
     used = np.unique(pairs).tolist()
-    drawn = ordered_map(partial(squeezed, side=_FINE_SIDE), (photos[at] for at in used), jobs)
+    drawn = ordered_map(draw, (photos[at] for at in used), jobs)
     pictures = dict(zip(used, drawn, strict=True))
     there = [
         (one, two)
@@ -112,10 +126,13 @@ def _confirmed(photos: Sequence[str], pairs: Indices, jobs: int | None) -> list[
     ]
 
 
-def same_file(first: str, second: str) -> bool:
-    """Whether two files have the same bytes."""
+def what_is_same(first: str, second: str) -> Literal["file", "bytes", "look"]:
+    """What is the same of two photos that look the same: see `findings.Duplicate`."""
     one, two = Path(first), Path(second)
     try:
-        return one.stat().st_size == two.stat().st_size and one.read_bytes() == two.read_bytes()
+        if one.samefile(two):
+            return "file"
+        same = one.stat().st_size == two.stat().st_size and one.read_bytes() == two.read_bytes()
     except OSError:
-        return False
+        return "look"
+    return "bytes" if same else "look"

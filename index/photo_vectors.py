@@ -29,6 +29,7 @@ class PhotoVectors(NamedTuple):
         indexed: bool (photos,), whether it is one of those that the index was built from, as that
             item.
         unreadable: the others, and why.
+        told: whether that is known, and not only taken from where the photos are.
     """
 
     items: tuple[str, ...]
@@ -36,6 +37,7 @@ class PhotoVectors(NamedTuple):
     vectors: npt.NDArray[np.float32]
     indexed: npt.NDArray[np.bool_]
     unreadable: tuple[PhotoError, ...]
+    told: bool = True
 
 
 def photo_vectors(
@@ -84,7 +86,12 @@ def photo_vectors(
             readable.append(path)
     count = len(items)
     return PhotoVectors(
-        tuple(items), tuple(readable), vectors[:count], indexed[:count], tuple(unreadable)
+        tuple(items),
+        tuple(readable),
+        vectors[:count],
+        indexed[:count],
+        tuple(unreadable),
+        kept is not None or built,
     )
 
 

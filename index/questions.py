@@ -38,6 +38,7 @@ class Kinds(NamedTuple):
         held_out: photos of the index that training did not see.
         trained: photos of the index that training saw, or may have seen.
         other_items: photos of items that the index does not have.
+        by_hand: photos of items that were added by hand: nobody knows whether the index has them.
         asked: how many are asked; all new and held-out ones, if those are not too many.
         flattered: whether there are no such, and the trained ones are asked.
     """
@@ -46,6 +47,7 @@ class Kinds(NamedTuple):
     held_out: int
     trained: int
     other_items: int
+    by_hand: int
     asked: int
     flattered: bool
 
@@ -117,11 +119,16 @@ def questions(
     """
     rows = store.statistics(dict.fromkeys(found.items))
     known = np.array([item in rows for item in found.items], np.bool_)
+    added = store.added(rows)
+    by_hand = np.array([item in added for item in found.items], np.bool_)
+    held = _held_out(found, held_out)
+    if not found.told and held.any():  # the catalogue of the index after all, elsewhere
+        found = found._replace(indexed=np.ones(len(known), np.bool_))
     # Without its only photo an item is nothing.
     alone = np.array([item in rows and rows[item].photos < 2 for item in found.items], np.bool_)
-    indexed = found.indexed & known & ~alone
-    held = indexed & _held_out(found, held_out)
-    new = known & ~found.indexed
+    indexed = found.indexed & known & ~alone & ~by_hand
+    held &= indexed
+    new = known & ~found.indexed & ~by_hand
     flattered = not (held | new).any()
     usable = np.flatnonzero(indexed if flattered else held | new)
     if not len(usable):
@@ -135,6 +142,7 @@ def questions(
         int(held.sum()),
         int((indexed & ~held).sum()),
         int((~known).sum()),
+        int(by_hand.sum()),
         len(chosen),
         flattered,
     )

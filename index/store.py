@@ -255,6 +255,15 @@ class Store:
             for item_id, origin in found.items()
         }
 
+    def added(self, ids: Iterable[str]) -> set[str]:
+        """Those of some items that were added by hand, and are of no catalogue.
+
+        Raises:
+            IndexFileError: a row is damaged; names the item.
+        """
+        found = fetch_origins(self.path, self._connection, list(ids))
+        return {item_id for item_id, origin in found.items() if not origin.signature}
+
     def put(self, item: Item) -> None:
         """Add an item; call `commit` to keep it."""
         columns = columns_of(item)

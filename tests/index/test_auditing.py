@@ -10,8 +10,9 @@ from PIL import Image, ImageEnhance
 from embedder import Catalogue, CatalogueError, PhotoError, read_catalogue
 from embedder.score_space import unit
 from index import audit, build_index
-from index.auditing import FEWEST_PHOTOS, Scoring, audit_photos
+from index.auditing import FEWEST_PHOTOS, Scoring, _duplicates, _Photos, audit_photos
 from index.calibration import uncalibrated
+from index.near_duplicates import Copies
 from index.photo_vectors import PhotoVectors
 from index.store import Store
 
@@ -130,10 +131,10 @@ def test_copies_in_files_are_found_within_an_item_and_in_another(tmp_path, sampl
         found = audit(catalogue, random_embedder, store)
     pairs = {frozenset((one.photo, one.of)): one for one in found.duplicates}
     same = pairs.pop(frozenset((str(a), str(first / "copy.jpg"))))
-    assert same.same_file
+    assert same.same == "bytes"
     assert same.likeness == pytest.approx(1, abs=1e-4)
     dark = pairs.pop(frozenset((str(b), str(second / "dark.jpg"))))
-    assert not dark.same_file
+    assert dark.same == "look"
     small = pairs.pop(frozenset((str(c), str(first / "small.jpg"))))
     assert {small.item_id, small.of_item} == {first.name, third.name}
     assert not pairs
@@ -143,3 +144,45 @@ def test_copies_in_files_are_found_within_an_item_and_in_another(tmp_path, sampl
     ]
     assert len(found.few_photos) == 12
     assert FEWEST_PHOTOS > 13
+
+
+def copies_of(pairs, paths, wrong=()):
+    """What `_duplicates` makes of pairs that are alike."""
+    numbers = np.arange(len(paths))
+    photos = _Photos(("a",), np.zeros(len(paths), np.int64), tuple(map(str, paths)))
+    copies = [Copies(one, two, 0.999) for one, two in pairs]
+    found = _duplicates(copies, photos, np.isin(numbers, wrong))
+    return {(photos.paths.index(one.photo), photos.paths.index(one.of)) for one in found}
+
+
+def test_a_photo_is_listed_only_beside_one_that_is_kept(tmp_path):
+    paths = [tmp_path / f"{at}.jpg" for at in range(4)]
+    for at, path in enumerate(paths):
+        path.write_bytes(b"." * (10 + at))  # the last is the largest
+    # 1 is like 0, 0 like 2, 2 like 3: without 2 nothing says that 0 and 3 are the same.
+    assert copies_of([(0, 1), (0, 2), (2, 3)], paths) == {(2, 3), (0, 1)}
+    assert copies_of([(0, 1), (0, 2), (0, 3)], paths) == {(0, 3)}
+    assert copies_of([(0, 1)], paths, wrong=[1]) == {(1, 0)}
+
+
+def test_a_link_is_never_kept_in_place_of_its_file(tmp_path):
+    (tmp_path / "z.jpg").write_bytes(b"photo")
+    (tmp_path / "a.jpg").symlink_to(tmp_path / "z.jpg")
+    paths = [tmp_path / "a.jpg", tmp_path / "z.jpg"]
+    assert copies_of([(0, 1)], paths) == {(0, 1)}
+
+
+def test_a_copy_under_another_item_leaves_both_counted(tmp_path, sample, random_embedder):
+    folder = tmp_path / "catalogue"
+    shutil.copytree(sample / "catalogue", folder)
+    first, second, *_ = sorted(folder.iterdir())
+    shutil.copy2(sorted(first.iterdir())[0], second / "copy.jpg")
+    catalogue = read_catalogue(folder)
+    build_index(catalogue, random_embedder, tmp_path / "items.index")
+    with Store.open(tmp_path / "items.index") as store:
+        found = audit(catalogue, random_embedder, store)
+    assert [one.same for one in found.duplicates] == ["bytes"]
+    counts = {one.item_id: one.photos for one in found.few_photos}
+    gone = {one.item_id for one in found.mislabelled} | {one.item_id for one in found.outliers}
+    assert first.name in gone or counts[first.name] == 12
+    assert second.name in gone or counts[second.name] == 13

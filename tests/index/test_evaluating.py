@@ -13,8 +13,11 @@ from sklearn.metrics import average_precision_score, top_k_accuracy_score
 
 from embedder import Catalogue, CatalogueError, Embedder, read_catalogue
 from embedder.validation import candidate_accuracy, hold_out
-from index import Evaluation, Matcher, build_index, calibrate_index, evaluate
+from index import Evaluation, Matcher, add_item, build_index, calibrate_index, evaluate
+from index.calibrating import background, fit_calibration
+from index.calibration import write_calibration
 from index.confidences import _draw, _said
+from index.kept_photos import kept_beside
 from index.photo_vectors import photo_vectors
 from index.questions import Questions, questions
 from index.store import Store
@@ -74,7 +77,7 @@ def test_recall_and_map_at_r_are_those_of_scikit_learn(
         share = right[first].sum() / right.sum()
         precisions.append(share and share * average_precision_score(right[first], near[first]))
     assert found.mean_average_precision.value == pytest.approx(np.mean(precisions))
-    assert found.kinds == (len(vectors), 0, 0, 0, len(vectors), False)
+    assert found.kinds == (len(vectors), 0, 0, 0, 0, len(vectors), False)
     assert 0 < found.recall[1].value < 1  # otherwise this says nothing
 
 
@@ -183,7 +186,7 @@ def test_a_model_without_held_out_photos_is_flattered_and_that_is_said(
     index = tmp_path / "items.index"
     build_index(read_catalogue(folder / "catalogue"), random_embedder, index)
     found = evaluated(folder / "catalogue", random_model, index)
-    assert found.kinds == (0, 0, 96, 0, 96, True)
+    assert found.kinds == (0, 0, 96, 0, 0, 96, True)
 
 
 def test_nothing_to_ask_is_an_error(
@@ -213,3 +216,70 @@ def test_one_item_has_no_sets(
     found = evaluated(one, random_model, tmp_path / "items.index")
     assert found.sets == () and found.confusions == ()
     assert found.recall[1].value == 1
+
+
+def test_photos_of_an_item_added_by_hand_are_left_out_with_a_count(
+    folder: Path, index: Path, trained_model: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copy(index, tmp_path / "items.index")
+    shutil.copy(kept_beside(index), tmp_path)
+    others = read_catalogue(folder / "others")
+    item, photos = next(iter(others.items.items()))
+    before = evaluated(others, trained_model, copy)
+    add_item(copy, Embedder.open(trained_model), item, photos, replace=True)
+    after = evaluated(others, trained_model, copy)
+    assert after.kinds == before.kinds._replace(new=44, by_hand=4, asked=44)
+    assert item not in {one.item_id for one in after.by_item}
+
+
+def test_a_catalogue_that_was_moved_is_not_taken_for_new_photos(
+    sample: Path, catalogue: Catalogue, trained_model: Path, tmp_path: Path
+) -> None:
+    """Not even where nothing is left of what the build kept."""
+    index = tmp_path / "items.index"
+    build_index(catalogue, Embedder.open(trained_model), index)
+    shutil.copytree(sample / "catalogue", tmp_path / "moved")
+    known = evaluated(tmp_path / "moved", trained_model, index)
+    kept_beside(index).unlink()
+    assert evaluated(tmp_path / "moved", trained_model, index).kinds == known.kinds
+    assert known.kinds.new == 0 and known.kinds.held_out == 12
+
+
+def test_sets_where_half_is_unknown_are_as_large_as_they_say(
+    folder: Path, index: Path, trained_model: Path
+) -> None:
+    asked = asked_of(folder / "others", trained_model, index)
+    rng = np.random.default_rng(0)
+    for size, known, unknown in [(2, 1, 1), (5, 2, 2), (10, 5, 2), (12, 6, 0)]:
+        for _ in range(20):
+            photos, candidates = _draw(asked, size, True, rng)
+            assert len(candidates) == len(set(candidates.tolist())) == size
+            shown = np.isin(asked.item[photos], candidates)
+            assert (shown.sum(), (~shown).sum()) == (known, unknown)
+            assert len(set(asked.item[photos].tolist())) == len(photos)
+
+
+def test_confidences_that_cannot_be_measured_are_no_numbers(
+    sample: Path, catalogue: Catalogue, trained_model: Path, tmp_path: Path
+) -> None:
+    """Twelve photos held out: too few to calibrate to, and none is called unknown."""
+    index = tmp_path / "items.index"
+    build_index(catalogue, Embedder.open(trained_model), index)
+    found = evaluated(catalogue, trained_model, index)
+    assert found.calibrated == "not"
+    assert all(np.isnan(of.unknown_auroc.value) for of in found.sets)
+    assert not any(np.isnan(of.one_to_one.value) for of in found.sets)
+    # Calibrated to the very photos that are asked, with too few in each half to do it anew.
+    held = Embedder.open(trained_model).held_out()
+    assert held is not None
+    with Store.open(index, writable=True) as store:
+        others = background(store)
+        calibration = fit_calibration(
+            np.random.default_rng(0).random((24, 12)), np.arange(24) % 12, np.ones(12, bool)
+        )
+        write_calibration(store, calibration, others)
+        store.commit()
+    found = evaluated(catalogue, trained_model, index)
+    assert found.calibrated == "held out"
+    assert all(np.isnan(of.calibration_error.value) for of in found.sets)
+    assert found.reliability == ()

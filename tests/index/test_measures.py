@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from index.measures import (
@@ -17,6 +18,7 @@ from index.measures import (
     expected_calibration_error,
     mean_figure,
     resampled,
+    share_figure,
 )
 
 
@@ -126,14 +128,26 @@ def test_the_interval_of_a_calibration_error_holds_the_error_without_chance():
         confidence = rng.random(500)
         right = rng.random(500) < np.clip(confidence - 0.1, 0, 1)  # too sure by 0.1
         figure = calibration_figure(confidence, right, item, resampled(100))
-        assert figure.low <= figure.value
+        assert figure.low <= figure.value <= figure.high
         covered += figure.low <= 0.095 <= figure.high  # the clip takes a twentieth off
     assert covered >= 80
+
+
+@pytest.mark.parametrize("items", [1, 12, 40])
+def test_where_all_are_right_the_interval_is_that_of_clopper_and_pearson(items):
+    item = np.repeat(np.arange(items), 3)
+    expected = binomtest(items, items).proportion_ci(0.95, "exact")
+    figure = share_figure(np.ones(3 * items, bool), item, resampled(items))
+    assert tuple(figure) == pytest.approx((1.0, expected.low, 1.0))
+    expected = binomtest(0, items).proportion_ci(0.95, "exact")
+    figure = share_figure(np.zeros(3 * items, bool), item, resampled(items))
+    assert tuple(figure) == pytest.approx((0.0, 0.0, expected.high))
 
 
 def test_figures_of_nothing_are_no_numbers():
     nothing = np.zeros(0)
     figure = mean_figure(nothing, np.zeros(0, np.int64), resampled(3))
     assert all(np.isnan(figure))
+    assert all(np.isnan(share_figure(nothing > 0, np.zeros(0, np.int64), resampled(3))))
     found, queries = average_precisions_at_r(np.eye(3), np.arange(3))
     assert len(found) == len(queries) == 0

@@ -1,6 +1,7 @@
 """Photos that are there twice are found, in files as people have them."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image, ImageEnhance
 
 from index import near_duplicates as module
 from index.looks import look_at
-from index.near_duplicates import same_file
+from index.near_duplicates import what_is_same
 
 
 def jpeg(image, quality=95):
@@ -95,9 +96,11 @@ def test_large_groups_are_compared_in_parts(photos, monkeypatch):
     assert [(one.first, one.second) for one in found] == [(at, at + 10) for at in range(10)]
 
 
-def test_the_same_file_is_told_from_one_that_looks_the_same(photos, tmp_path):
-    copy = tmp_path / "copy.jpg"
-    copy.write_bytes(jpeg(Image.open(photos[0]), 60))
-    assert same_file(photos[0], photos[0])
-    assert not same_file(photos[0], str(copy))
-    assert not same_file(photos[0], "none.jpg")
+def test_one_file_is_told_from_a_copy_and_from_one_that_looks_the_same(photos, tmp_path):
+    look, copy, link = (tmp_path / name for name in ("look.jpg", "copy.jpg", "link.jpg"))
+    look.write_bytes(jpeg(Image.open(photos[0]), 60))
+    copy.write_bytes(Path(photos[0]).read_bytes())
+    link.symlink_to(photos[0])
+    others = [photos[0], link, copy, look, "none.jpg"]
+    same = [what_is_same(photos[0], str(other)) for other in others]
+    assert same == ["file", "file", "bytes", "look", "look"]
