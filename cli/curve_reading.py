@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from embedder.learning_curve import Curve, CurvePoint
 from index.measures import Figure, mean_figure, resampled
 
+_ONE_TRAINING = (
+    "Each figure is of one training, whose luck no interval holds: a point or two may be luck."
+)
 _ENOUGH = 0.005  # half a point: who takes photos for less does it for nothing
 
 
@@ -50,7 +53,8 @@ def read_curve(curve: Curve) -> CurveReading:
     """Put intervals to the figures of a learning curve, and say what follows from them.
 
     All trainings were tested with the same photos, so that what a step gained is the mean of
-    differences, whose interval is narrower than those of the figures.
+    differences, whose interval is narrower than those of the figures. Intervals are of other items;
+    how much another training of the same photos would differ is not in them.
     """
     items = int(curve.item.max()) + 1
     weights = resampled(items)
@@ -80,6 +84,7 @@ def read_curve(curve: Curve) -> CurveReading:
         (
             *_on_photos(photos, by_photos, more_photos),
             *_on_epochs(epochs, best, more_epochs),
+            _ONE_TRAINING,
         ),
     )
 

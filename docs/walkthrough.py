@@ -34,7 +34,8 @@ _ROWS = 2000  # nothing scrolls out of sight
 # What differs from run to run and from machine to machine, and what stands for it.
 _VARYING = (
     (r"^photos/[^\n]*(?:\nphotos/[^\n]*)+", lambda rows: "\n".join(sorted(rows[0].split("\n")))),
-    (r"[\d,.]+ (photos|items|steps|pictures)/s", r"N \1/s"),
+    (r"[\d,.]+ (photos|items|steps|pictures|sizes|pairs)/s", r"N \1/s"),
+    (r"\d+/\d+ N pairs/s", "M/M N pairs/s"),  # which photos are compared hangs on the training
     (r"\b\d+:\d\d(:\d\d)?\b", "TIME"),
     (r"version \d[\w.]*", "version V"),
     (r"[-+]?\d+\.\d+", "NUMBER"),

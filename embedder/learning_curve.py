@@ -113,7 +113,8 @@ def learning_curve(
         on_progress: called with (epochs done, epochs in all).
 
     Raises:
-        CatalogueError: an item has fewer than 7 photos, or there are fewer than two items.
+        CatalogueError: an item has fewer than 7 photos, there are fewer than two items, or none of
+            the photos to test with can be read.
         TrainingError: as `training.train`.
     """
     split = _split(catalogue, options.seed)
@@ -133,7 +134,11 @@ def learning_curve(
         done += count
     on_progress(total, total)
     item = np.repeat(np.arange(len(split.test)), [len(paths) for paths in split.test.values()])
-    return Curve(item.astype(np.int64), tuple(points))
+    seen = ~np.isnan(points[0].right)  # all trainings are tested with the same photos
+    if not seen.any():
+        raise CatalogueError(f"{catalogue.source}: expected photos that can be read, found none")
+    read = (replace(point, right=point.right[seen]) for point in points)
+    return Curve(item[seen].astype(np.int64), tuple(read))
 
 
 def _split(catalogue: Catalogue, seed: int) -> _Split:
@@ -154,7 +159,7 @@ def _split(catalogue: Catalogue, seed: int) -> _Split:
 
 
 def _amounts(split: _Split) -> list[int]:
-    """How many photos an item to learn from: steps that most items have, and all of them."""
+    """How many photos an item to learn from: steps that most items have, up to what they have."""
     typical = int(np.median([len(paths) for paths in split.learn.values()]))
     amounts = [photos for photos in PHOTOS if _STEP * photos <= typical]
     return amounts if PHOTOS[-1] in amounts else [*amounts, typical]
@@ -201,13 +206,15 @@ def _tested(
     readable = gallery.any(axis=1)
     gallery, labels = gallery[readable], labels[readable]
     queries, truth = _embedded(embedder, test, jobs)
+    seen = queries.any(axis=1)
     centres = centroids(gallery, labels, len(known))
     space = None
     if embedder.info.whitened_temperature is not None:
         space = fit_score_space(*within_scatter(gallery, labels), centres)
     if space is not None:
         queries, centres = space.project(queries), space.project(centres)
-    return candidate_accuracies(rivals(queries, truth, centres), len(known))
+    right = candidate_accuracies(rivals(queries, truth, centres), len(known))
+    return np.where(seen, right, np.nan)
 
 
 def _embedded(

@@ -159,6 +159,8 @@ def _labelled(
             f"expected vectors (photos, dim) with an item id each, and dim from 1 to {_MOST_DIM}, "
             f"got {shape} and {len(items)} ids"
         )
+    if not all(isinstance(item, str) for item in items):
+        raise ValueError("expected item ids as texts, got others: str(id) makes them")
     unit = unit_rows(array, dim or shape[1])
     forms = {item: checked_id(item, str(path)) for item in dict.fromkeys(items)}
     ids = [forms[item] for item in items]

@@ -33,7 +33,7 @@ def test_figures_are_means_and_gains_are_differences() -> None:
 
 
 def test_what_helps_is_advised() -> None:
-    photos, epochs = read_curve(
+    photos, epochs, _ = read_curve(
         curve({(5, 10): 0.5, (5, 20): 0.6, (10, 10): 0.7, (10, 20): 0.8})
     ).advice
     assert photos.startswith("More photos still help (from 5 to 10 photos an item: +20.0 points")
@@ -42,7 +42,7 @@ def test_what_helps_is_advised() -> None:
 
 
 def test_what_does_not_help_is_said_to_be_enough() -> None:
-    photos, epochs = read_curve(
+    photos, epochs, _ = read_curve(
         curve(
             {(5, 10): 0.7, (10, 10): 0.9, (20, 10): 0.9, (5, 20): 0.7, (10, 20): 0.9, (20, 20): 0.9}
         )
@@ -55,7 +55,7 @@ def test_what_cannot_be_told_is_said_so() -> None:
     rng = np.random.default_rng(1)
     item = np.repeat(np.arange(8), 2)
     points = [CurvePoint(photos, 10, (rng.random(16) < 0.7).astype(float)) for photos in (5, 10)]
-    (photos,) = read_curve(Curve(item, tuple(points))).advice
+    photos, _ = read_curve(Curve(item, tuple(points))).advice
     assert "cannot be told" in photos
 
 

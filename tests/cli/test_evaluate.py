@@ -136,7 +136,7 @@ def test_a_learning_curve_is_printed_and_drawn(embed, tmp_path, parsed):
     heading = done.stdout.splitlines()[1]
     assert heading.split("  ")[0] == "photos" and "1 epochs, %" in heading
     root = parsed((tmp_path / "c.html").read_text(encoding="utf-8"))
-    advice = done.stdout.splitlines()[-2:]
+    advice = done.stdout.splitlines()[-3:]
     assert [said.text for said in root.one("main").all("p")] == advice
     models = sorted(tmp_path.glob("items.model.curve/*/items.model/model.json"))
     assert len(models) == 2
