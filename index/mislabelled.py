@@ -25,7 +25,7 @@ Indices = npt.NDArray[np.int64]
 
 NEIGHBOURS = 10
 # Chosen on generated photos of seed 0 and grocery photos of seed 0 (benchmarks/RESULTS.md).
-LEAST_LEAD = 0.6
+LEAST_LEAD = 0.5
 _NORMAL = 1.4826  # the standard deviation of normal numbers, in median absolute deviations
 _HALF_A_VOTE = 0.5 / NEIGHBOURS
 
@@ -74,14 +74,18 @@ def votes(neighbours: Indices, labels: Indices) -> Votes:
 def farther(found: Standings, labels: Indices) -> Flags:
     """Which photos are clearly nearer to another item than to the others of their own.
 
-    By more than photos usually differ in how near they are to their own item: the median absolute
-    deviation from the median of it, as a standard deviation.
+    Near is what is near for a photo of that item: the photos of one item are more alike than those
+    of another, so the score for each is taken less the median of what its own photos have. Clearly
+    is by more than these usually differ from it: the median absolute deviation, as a standard
+    deviation.
     """
     if not found.rivals.shape[1]:
         return np.zeros(len(labels), np.bool_)
     usual = medians(found.own, labels)
-    usually = _NORMAL * float(np.median(np.abs(found.own - usual[labels])))
-    clearly: Flags = (found.own > -1) & (found.scores[:, 0] - found.own > usually)
+    own = found.own - usual[labels]
+    usually = _NORMAL * float(np.median(np.abs(own)))
+    other = found.scores[:, 0] - usual[found.rivals[:, 0]]
+    clearly: Flags = (found.own > -1) & (other - own > usually)
     return clearly
 
 
