@@ -31,7 +31,7 @@ _MOST_SHOWN = 5
 _CALIBRATED = {
     "given": "Confidences are those that 'embed calibrate' fitted: if it was to these photos, they "
     "seem better than they are",
-    "not": "The index is not calibrated: it calls no photo unknown; 'embed calibrate' mends that",
+    "not": "The index is not calibrated: it calls nothing unknown; see 'embed calibrate'",
 }
 
 

@@ -161,8 +161,9 @@ def _split(catalogue: Catalogue, seed: int) -> _Split:
 def _amounts(split: _Split) -> list[int]:
     """How many photos an item to learn from: steps that most items have, up to what they have."""
     typical = int(np.median([len(paths) for paths in split.learn.values()]))
-    amounts = [photos for photos in PHOTOS if _STEP * photos <= typical]
-    return amounts if PHOTOS[-1] in amounts else [*amounts, typical]
+    if typical >= PHOTOS[-1]:
+        return list(PHOTOS)
+    return [*(photos for photos in PHOTOS if _STEP * photos <= typical), typical]
 
 
 def _trained(

@@ -28,7 +28,10 @@ def place(tmp_path, sample, random_model, random_embedder, catalogue):
 def test_evaluate_prints_tables_within_eighty_columns(embed, place):
     done = embed("evaluate", "others")
     assert done.returncode == 0
-    assert done.stderr == "48 photos of 12 items asked (48 new)\n"
+    assert done.stderr == (
+        "48 photos of 12 items asked (48 new)\n"
+        "The index is not calibrated: it calls nothing unknown; see 'embed calibrate'\n"
+    )
     assert max(map(len, done.stdout.splitlines())) <= 80
     for title in ("recall@1 ", "recall@10 ", "mAP@R ", "candidates ", "ECE ", "Most confused"):
         assert title in done.stdout
