@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from index import Audit
-from index.auditing import FEWEST_PHOTOS
 from index.findings import Duplicate, LookAlikes
+from index.listing import FEWEST_PHOTOS
 
 OFTEN = 0.1  # confused more often than this, items should not share a list
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from index.standings import Standings
+from index.standings import Standings, usual_scores
 
 Exact = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -26,7 +26,6 @@ Indices = npt.NDArray[np.int64]
 NEIGHBOURS = 10
 # Chosen on generated photos of seed 0 and grocery photos of seed 0 (benchmarks/RESULTS.md).
 LEAST_LEAD = 0.5
-_NORMAL = 1.4826  # the standard deviation of normal numbers, in median absolute deviations
 _HALF_A_VOTE = 0.5 / NEIGHBOURS
 
 
@@ -75,34 +74,26 @@ def farther(found: Standings, labels: Indices) -> Flags:
     """Which photos are clearly nearer to another item than to the others of their own.
 
     Near is what is near for a photo of that item: the photos of one item are more alike than those
-    of another, so the score for each is taken less the median of what its own photos have. Clearly
-    is by more than these usually differ from it: the median absolute deviation, as a standard
-    deviation.
+    of another, so the score for each is taken less what is usual for it. Clearly is by more than
+    scores usually differ from that.
     """
     if not found.rivals.shape[1]:
         return np.zeros(len(labels), np.bool_)
-    usual = medians(found.own, labels)
+    usual, spread = usual_scores(found, labels)
     own = found.own - usual[labels]
-    usually = _NORMAL * float(np.median(np.abs(own)))
     other = found.scores[:, 0] - usual[found.rivals[:, 0]]
-    clearly: Flags = (found.own > -1) & (other - own > usually)
+    clearly: Flags = (found.own > -1) & (other - own > spread)
     return clearly
 
 
-def medians(values: npt.NDArray[np.floating], labels: Indices) -> Exact:
-    """The median of the values of each item's photos, 0 for an item without any."""
-    order = np.argsort(labels, kind="stable")
-    starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
-    found = np.zeros(int(labels.max(initial=-1)) + 1)
-    parts = np.split(values[order], starts[1:])
-    found[labels[order][starts]] = [np.median(part) for part in parts if len(part)]
-    return found
+def mislabelled(clearly: Flags, counted: Votes) -> Flags:
+    """Which photos seem to be under a wrong item: bool (photos,).
 
-
-def mislabelled(found: Standings, counted: Votes, labels: Indices) -> Flags:
-    """Which photos seem to be under a wrong item: bool (photos,)."""
-    lead = counted.share - counted.own
-    wrong: Flags = farther(found, labels) & (lead > LEAST_LEAD - _HALF_A_VOTE)
+    Args:
+        clearly: bool (photos,), from `farther`.
+        counted: from `votes`.
+    """
+    wrong: Flags = clearly & (counted.share - counted.own > LEAST_LEAD - _HALF_A_VOTE)
     return wrong
 
 

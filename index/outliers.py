@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from index.looks import Looks
-from index.mislabelled import medians
-from index.standings import Standings
+from index.standings import Standings, usual_scores
 
 Exact = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -22,7 +21,6 @@ Indices = npt.NDArray[np.int64]
 LEAST_CONTRAST = 6.0
 LEAST_SHARPNESS = 0.09
 
-_NORMAL = 1.4826  # the standard deviation of normal numbers, in median absolute deviations
 _NARROWEST = 0.005  # cosine: differences below it say nothing
 
 
@@ -53,8 +51,7 @@ def oddness(found: Standings, labels: Indices) -> Exact:
     Returns:
         float64 (photos,); 0 for a photo that is not odd, and for the only one of its item.
     """
-    usual = medians(found.own, labels)
-    spread = max(_NARROWEST, _NORMAL * float(np.median(np.abs(found.own - usual[labels]))))
+    usual, spread = usual_scores(found, labels)
     nearest, score, halfway = labels, found.own, 1.0
     if found.rivals.shape[1]:
         rival = found.scores[:, 0]
@@ -62,6 +59,6 @@ def oddness(found: Standings, labels: Indices) -> Exact:
         score = np.maximum(found.own, rival)
         stranger = float(np.median(np.minimum(found.own, rival)))
         halfway = (stranger + float(np.median(found.own))) / 2
-    odd: Exact = np.maximum(usual[nearest] - score, 0.0).astype(np.float64) / spread
+    odd: Exact = np.maximum(usual[nearest] - score, 0.0) / max(_NARROWEST, spread)
     odd[(score >= halfway) | (found.own <= -1)] = 0.0
     return odd

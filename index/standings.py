@@ -8,13 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.score_space import fit_score_space, unit, within_scatter
+from embedder.validation import centroids
 
+Exact = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.int64]
 
 _MOST_SCORES = 2_000_000  # at once
 _BLOCK = 100  # items
+_NORMAL = 1.4826  # the standard deviation of normal numbers, in median absolute deviations
 
 
 class Standings(NamedTuple):
@@ -47,7 +50,7 @@ def standings(vectors: Floats, labels: Indices, counted: Flags, rivals: int) -> 
     items = int(labels.max(initial=-1)) + 1
     sums = np.zeros((items, vectors.shape[1]), np.float64)
     np.add.at(sums, labels[counted], vectors[counted])
-    centroids = unit(sums).astype(np.float32)
+    known = unit(sums).astype(np.float32)
     count = min(rivals, items - 1)
     own = np.zeros(len(vectors), np.float32)
     nearest = np.zeros((len(vectors), count), np.int64)
@@ -60,7 +63,7 @@ def standings(vectors: Floats, labels: Indices, counted: Flags, rivals: int) -> 
         # What rounding leaves of nothing has a direction, too.
         alone = np.linalg.norm(rest, axis=1) < 1e-4
         own[part] = np.where(alone, -1.0, np.einsum("pd,pd->p", asked, unit(rest)))
-        found = asked @ centroids.T
+        found = asked @ known.T
         found[np.arange(len(asked)), label] = -np.inf
         if count:
             nearest[part], scores[part] = _highest(found, count)
@@ -85,13 +88,34 @@ def _highest(values: Floats, count: int) -> tuple[Indices, Floats]:
     return chosen, np.take_along_axis(found, order, axis=1)
 
 
+def usual_scores(found: Standings, labels: Indices) -> tuple[Exact, float]:
+    """What photos of each item usually score for it, and how far scores usually are from that.
+
+    Wrong photos move neither much.
+
+    Returns:
+        float64 (items,), the medians; and the median absolute deviation of all photos from that of
+        their item, as a standard deviation of normal numbers.
+    """
+    usual = _medians(found.own, labels)
+    return usual, _NORMAL * float(np.median(np.abs(found.own - usual[labels])))
+
+
+def _medians(values: npt.NDArray[np.floating], labels: Indices) -> Exact:
+    """The median of the values of each item's photos, 0 for an item without any."""
+    order = np.argsort(labels, kind="stable")
+    starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
+    found = np.zeros(int(labels.max(initial=-1)) + 1)
+    parts = np.split(values[order], starts[1:])
+    found[labels[order][starts]] = [np.median(part) for part in parts if len(part)]
+    return found
+
+
 def whitened(vectors: Floats, labels: Indices) -> Floats:
     """Vectors in the space in which photos of one item differ equally along all directions.
 
     As they are where there are too few photos to know how they differ.
     """
-    items = int(labels.max(initial=-1)) + 1
-    sums = np.zeros((items, vectors.shape[1]), np.float64)
-    np.add.at(sums, labels, vectors)
-    space = fit_score_space(*within_scatter(vectors, labels), unit(sums).astype(np.float32))
+    known = centroids(vectors, labels, int(labels.max(initial=-1)) + 1)
+    space = fit_score_space(*within_scatter(vectors, labels), known)
     return vectors if space is None else space.project(vectors)

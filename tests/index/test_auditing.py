@@ -10,8 +10,9 @@ from PIL import Image, ImageEnhance
 from embedder import Catalogue, CatalogueError, PhotoError, read_catalogue
 from embedder.score_space import unit
 from index import audit, build_index
-from index.auditing import FEWEST_PHOTOS, Scoring, _duplicates, _Photos, audit_photos
+from index.auditing import Scoring, audit_photos
 from index.calibration import uncalibrated
+from index.listing import FEWEST_PHOTOS, Photos, list_duplicates
 from index.near_duplicates import Copies
 from index.photo_vectors import PhotoVectors
 from index.store import Store
@@ -147,11 +148,11 @@ def test_copies_in_files_are_found_within_an_item_and_in_another(tmp_path, sampl
 
 
 def copies_of(pairs, paths, wrong=()):
-    """What `_duplicates` makes of pairs that are alike."""
+    """What `list_duplicates` makes of pairs that are alike."""
     numbers = np.arange(len(paths))
-    photos = _Photos(("a",), np.zeros(len(paths), np.int64), tuple(map(str, paths)))
+    photos = Photos(("a",), np.zeros(len(paths), np.int64), tuple(map(str, paths)))
     copies = [Copies(one, two, 0.999) for one, two in pairs]
-    found = _duplicates(copies, photos, np.isin(numbers, wrong))
+    found = list_duplicates(copies, photos, np.isin(numbers, wrong))
     return {(photos.paths.index(one.photo), photos.paths.index(one.of)) for one in found}
 
 

@@ -29,7 +29,8 @@ def catalogue(seed, items=20, photos=30, dim=16, share=0.05, spread=0.6):
 def judged(vectors, labels):
     found = standings(vectors, labels, np.ones(len(labels), bool), 10)
     counted = votes(neighbours(vectors, labels, found.rivals[:, :5], 10), labels)
-    return mislabelled(found, counted, labels), counted, farther(found, labels)
+    clearly = farther(found, labels)
+    return mislabelled(clearly, counted), counted, clearly
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.1])
