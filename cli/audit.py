@@ -145,22 +145,18 @@ def _line(row: Row, catalogue: Catalogue) -> tuple[str, str, str]:
     from cli.audit_rows import score_text
 
     what = catalogue.within([row.photo])[0] if row.photo else row.item_id
-    other = row.other_item
+    other = row.why or row.other_item
     if row.kind == "look-alikes":
         what = row.item_id
     elif row.kind == "duplicate":
         other = catalogue.within([row.other_photo])[0]
-    elif row.kind == "outlier":
-        other = row.advice.removeprefix("it is ").partition(":")[0]
-    elif row.kind == "unreadable":
-        other = row.advice.partition(": ")[2]
     return what, other, score_text(row)
 
 
 def _as_csv(found: Audit) -> str:
-    from cli.audit_rows import Row, rows_of
+    from cli.audit_rows import COLUMNS, rows_of
 
-    return csv_text([Row._fields, *rows_of(found)])
+    return csv_text([COLUMNS, *(row[: len(COLUMNS)] for row in rows_of(found))])
 
 
 def _formatted(found: Audit, form: str, catalogue: Catalogue) -> str:

@@ -23,6 +23,7 @@ class Row(NamedTuple):
         other_photo: the photo that is compared with it, or "".
         score: how strong it is; what it measures depends on the kind.
         advice: what to do.
+        why: what is wrong with the photo, where a table says so; not in the CSV.
     """
 
     kind: str
@@ -32,6 +33,10 @@ class Row(NamedTuple):
     other_photo: str
     score: float | None
     advice: str
+    why: str = ""
+
+
+COLUMNS = Row._fields[:-1]  # of the CSV
 
 
 class Kind(NamedTuple):
@@ -131,6 +136,7 @@ def rows_of(found: Audit) -> Iterator[Row]:
             odd.typical_photo,
             odd.oddness,
             f"it is {odd.reason}: delete it unless it shows {odd.item_id} well",
+            odd.reason,
         )
     for few in found.few_photos:
         yield Row(
@@ -151,6 +157,7 @@ def rows_of(found: Audit) -> Iterator[Row]:
             "",
             None,
             f"replace or delete it: {bad.reason}",
+            bad.reason,
         )
 
 

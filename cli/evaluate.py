@@ -136,16 +136,15 @@ def evaluate(
 def what_was_asked(found: Evaluation) -> str:
     """Which photos the figures are of, in a sentence."""
     kinds = found.kinds
+    flatters = ": new ones will be matched worse" if kinds.flattered else " left out"
     parts = [
         (kinds.new, "new"),
         (kinds.held_out, "that training held out"),
-        (0 if kinds.flattered else -kinds.trained, "that training saw left out"),
-        (-kinds.other_items, "of items that the index does not have left out"),
-        (-kinds.by_hand, "of items that were added by hand left out"),
+        (kinds.trained, f"that training saw{flatters}"),
+        (kinds.other_items, "of items that the index does not have left out"),
+        (kinds.by_hand, "of items that were added by hand left out"),
     ]
-    if kinds.flattered:
-        parts[1] = (kinds.trained, "that training saw: new ones will be matched worse")
-    said = "; ".join(f"{abs(count):,} {what}" for count, what in parts if count)
+    said = "; ".join(f"{count:,} {what}" for count, what in parts if count)
     return f"{kinds.asked:,} photos of {found.items:,} items asked ({said})"
 
 

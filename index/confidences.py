@@ -11,12 +11,11 @@ import numpy.typing as npt
 from embedder.score_space import cosines
 from index.assignment import best_assignment
 from index.calibrating import fit_calibration
-from index.calibration import Calibration, read_calibration, uncalibrated
+from index.calibration import Calibration, uncalibrated
 from index.deciding import decide
 from index.describing import MAX_ERROR
 from index.measures import NOTHING, Figure, auroc_figure, calibration_figure, share_figure
 from index.questions import Questions
-from index.store import Store
 
 Exact = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
@@ -86,7 +85,8 @@ class Answers:
 
 def figures_of_sets(
     asked: Questions,
-    store: Store,
+    calibration: Calibration | None,
+    temperature: float,
     weights: Exact,
     item: Indices,
     on_progress: Callable[[int, int], None],
@@ -95,15 +95,13 @@ def figures_of_sets(
 
     Args:
         asked: photos whose items are known.
-        store: the index.
+        calibration: of the index, if it has one.
+        temperature: of the index, for where it has none.
         weights: of the items of the photos, from `measures.resampled`.
         item: int64 (photos,), the item of each photo, a column of `weights`.
         on_progress: called with (sizes done, sizes in all).
-
-    Raises:
-        IndexFileError: the calibration, the background or a row of the index is damaged.
     """
-    folds, calibrated = list(_folds(asked, store)), read_calibration(store) is not None
+    folds = list(_folds(asked, calibration, temperature))
     found, shown = [], None
     sizes = [size for size in SIZES if size <= len(asked.ids)]
     for done, size in enumerate(sizes):
@@ -112,7 +110,7 @@ def figures_of_sets(
         both = _answers(folds, size, item)
         shown = both if size == SHOWN_BY and folds else shown
         figures = _figures(size, closed, both, weights)
-        found.append(figures if calibrated else replace(figures, unknown_auroc=NOTHING))
+        found.append(figures if calibration else replace(figures, unknown_auroc=NOTHING))
     on_progress(len(sizes), len(sizes))
     return tuple(found), shown
 
@@ -135,12 +133,13 @@ def _figures(
     )
 
 
-def _folds(asked: Questions, store: Store) -> Iterator[tuple[Questions, Indices, Calibration]]:
+def _folds(
+    asked: Questions, own: Calibration | None, temperature: float
+) -> Iterator[tuple[Questions, Indices, Calibration]]:
     """Photos, their rows, and the calibration that their confidences are to be of."""
-    own, every = read_calibration(store), np.arange(len(asked.photos))
-    items = np.unique(asked.item)
+    every, items = np.arange(len(asked.photos)), np.unique(asked.item)
     if own is None or own.given or not asked.indexed.any():
-        yield asked, every, own or uncalibrated(store.info.temperature)
+        yield asked, every, own or uncalibrated(temperature)
         return
     # The index is calibrated to these photos. What was fitted to a photo says nothing about it.
     half = np.random.default_rng(0).permutation(items)[: len(items) // 2]

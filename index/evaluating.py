@@ -16,7 +16,7 @@ from embedder.errors import PhotoError
 from embedder.inference import Embedder
 from embedder.score_space import cosines
 from embedder.validation import CANDIDATES, candidate_accuracies
-from index.calibration import read_calibration
+from index.calibration import Calibration, read_calibration
 from index.confidences import SetFigures, figures_of_sets
 from index.measures import (
     Figure,
@@ -154,13 +154,16 @@ def evaluate(
     items, item = np.unique(asked.item, return_inverse=True)
     weights = resampled(len(items))
     precisions, queries = average_precisions_at_r(asked.vectors, item)
-    sets, answers = figures_of_sets(asked, store, weights, item, on_asked)
+    calibration = read_calibration(store)
+    sets, answers = figures_of_sets(
+        asked, calibration, store.info.temperature, weights, item, on_asked
+    )
     return Evaluation(
         kinds=kinds,
         items=len(items),
         index_items=len(store),
         unreadable=found.unreadable,
-        calibrated=_calibrated(store),
+        calibrated=_calibrated(calibration),
         recall={k: share_figure(ranks.rivals < k, item, weights) for k in RECALLS},
         mean_average_precision=mean_figure(precisions, item[queries], weights),
         sets=sets,
@@ -170,8 +173,7 @@ def evaluate(
     )
 
 
-def _calibrated(store: Store) -> Literal["held out", "given", "not"]:
-    calibration = read_calibration(store)
+def _calibrated(calibration: Calibration | None) -> Literal["held out", "given", "not"]:
     if calibration is None:
         return "not"
     return "given" if calibration.given else "held out"
