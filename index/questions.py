@@ -13,7 +13,8 @@ import numpy.typing as npt
 from embedder.errors import CatalogueError
 from embedder.labelled_vectors import LabelledVectors
 from embedder.sampling import evenly
-from index.calibrating import background, sample_ids, without
+from index.calibrating import sample_ids, without
+from index.calibration import read_background
 from index.photo_vectors import PhotoVectors
 from index.rows import Row
 from index.store import Store
@@ -173,9 +174,10 @@ def _places(items: Sequence[T]) -> dict[T, list[int]]:
 
 def _facing(found: PhotoVectors, chosen: Indices, store: Store, rows: dict[str, Row]) -> Questions:
     items = list(dict.fromkeys(found.items[at] for at in chosen))
-    others = background(store)
-    ids = tuple(dict.fromkeys([*items, *others.items, *sample_ids(store, _MOST_OTHERS)]))
-    centroids, _ = store.centroids(ids)
+    others = read_background(store).items
+    wanted = dict.fromkeys([*items, *others, *sample_ids(store, _MOST_OTHERS)])
+    centroids, gone = store.centroids(wanted)  # one of the background may have been removed since
+    ids = tuple(item for item in wanted if item not in gone)  # `gone` is short
     space = read_score_space(store)
     columns = {item: at for at, item in enumerate(ids)}
     given, indexed = found.vectors[chosen], found.indexed[chosen]
@@ -186,7 +188,7 @@ def _facing(found: PhotoVectors, chosen: Indices, store: Store, rows: dict[str, 
     vectors = given
     if space is not None:
         vectors, centroids, own = map(space.project, (given, centroids, own))
-    behind = np.isin(np.arange(len(ids)), [columns[one] for one in others.items])
+    behind = np.isin(np.arange(len(ids)), [columns[one] for one in others if one in columns])
     photos = tuple(found.photos[at] for at in chosen)
     scores = (vectors * own).sum(axis=1)
     return Questions(ids, centroids, behind, photos, vectors, given, item, scores, indexed)

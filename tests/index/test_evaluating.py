@@ -13,7 +13,15 @@ from sklearn.metrics import average_precision_score, top_k_accuracy_score
 
 from embedder import Catalogue, CatalogueError, Embedder, read_catalogue
 from embedder.validation import candidate_accuracy, hold_out
-from index import Evaluation, Matcher, add_item, build_index, calibrate_index, evaluate
+from index import (
+    Evaluation,
+    Matcher,
+    add_item,
+    build_index,
+    calibrate_index,
+    evaluate,
+    remove_items,
+)
 from index.calibrating import background, fit_calibration
 from index.calibration import write_calibration
 from index.confidences import _draw, _said
@@ -99,12 +107,9 @@ def test_photos_of_the_index_are_asked_if_training_held_them_out_and_as_if_not_i
         assert own == pytest.approx(vector @ centroid / np.linalg.norm(centroid), abs=1e-4)
 
 
-def test_what_is_said_of_new_photos_is_what_the_matcher_says(
-    folder: Path, index: Path, trained_model: Path
-) -> None:
-    asked = asked_of(folder / "others", trained_model, index)
+def assert_said_as_by_the_matcher(asked: Questions, index: Path, model: Path) -> None:
     rng = np.random.default_rng(0)
-    with Matcher.open(index, trained_model) as matcher:
+    with Matcher.open(index, model) as matcher:
         calibration = matcher._fitted[0]
         for mixed in (False, True) * 3:
             photos, candidates = _draw(asked, 6, mixed, rng)
@@ -118,6 +123,29 @@ def test_what_is_said_of_new_photos_is_what_the_matcher_says(
             assert [1 - (m.none or 0) for m in matches] == pytest.approx(likeness.tolist())
             assert [match.status == "matched" for match in matches] == sure.tolist()
             assert known.sum() == (3 if mixed else 6)
+
+
+def test_what_is_said_of_new_photos_is_what_the_matcher_says(
+    folder: Path, index: Path, trained_model: Path
+) -> None:
+    asked = asked_of(folder / "others", trained_model, index)
+    assert_said_as_by_the_matcher(asked, index, trained_model)
+
+
+def test_what_is_said_is_the_same_of_an_index_that_was_changed_by_hand(
+    folder: Path, index: Path, trained_model: Path, tmp_path: Path
+) -> None:
+    """Its background is still that of the build, as in a match."""
+    copy = Path(shutil.copy(index, tmp_path / "items.index"))
+    shutil.copy(kept_beside(index), tmp_path)
+    embedder, others = Embedder.open(trained_model), read_catalogue(folder / "others")
+    for number, photos in enumerate(list(others.items.values())[:3]):
+        add_item(copy, embedder, f"new {number}", photos)
+    asked = asked_of(folder / "others", trained_model, copy)
+    assert asked.behind.sum() == 12 and len(asked.ids) == 15
+    assert_said_as_by_the_matcher(asked, copy, trained_model)
+    remove_items(copy, [next(iter(others.items))])
+    assert asked_of(folder / "others", trained_model, copy).behind.sum() == 11
 
 
 def test_accuracy_of_drawn_sets_is_the_exact_one_but_for_chance(
