@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from cli.audit_rows import KINDS, Kind, Row, rows_of, score_text
-from cli.page import END, figure, head, name, photo, table_of, text
+from cli.page import END, figure, head, made, name, navigation, part_head, photo, table_of, text
 from cli.page_file import write_page
-from cli.progress import photo_progress
-from cli.report_pictures import Drawn, side_of, thumbnail
+from cli.progress import counter, photo_progress
+from cli.report_pictures import Drawn, side_of, thumbnails
 from embedder import Catalogue
-from embedder.parallel import ordered_map
 from index import Audit
 from index.store import Store
 
@@ -40,7 +37,8 @@ def write_audit(
     of_kind = {kind: list(rows) for kind, rows in groupby(rows_of(found), key=lambda row: row.kind)}
     photos = _to_draw(of_kind)
     with photo_progress("Drawing", "pictures") as show:
-        pictures = _drawn(photos, jobs, show)
+        done = counter(len(photos), show)
+        pictures = thumbnails(photos, side_of(len(photos)), jobs, done)
         write_page(
             path, _page(found, of_kind, pictures, _facts(found, catalogue, store), catalogue)
         )
@@ -52,22 +50,9 @@ def _to_draw(of_kind: Mapping[str, Sequence[Row]]) -> list[str]:
     return list(dict.fromkeys(place for place in photos if place))
 
 
-def _drawn(
-    photos: Sequence[str], jobs: int | None, show: Callable[[int, int], None]
-) -> dict[str, Drawn]:
-    draw = partial(thumbnail, side=side_of(len(photos)))
-    found = {}
-    for done, (place, picture) in enumerate(
-        zip(photos, ordered_map(draw, photos, jobs), strict=True), start=1
-    ):
-        found[place] = picture
-        show(done, len(photos))
-    return found
-
-
 def _facts(found: Audit, catalogue: Catalogue, store: Store) -> list[tuple[str, str]]:
     return [
-        ("Made", datetime.now().astimezone().isoformat(" ", "minutes")),
+        made(),
         ("Catalogue", str(catalogue.source)),
         ("Looked at", f"{found.photos:,} photos of {found.items:,} items"),
         ("Index", f"{store.path}, of {store.info.created}"),
@@ -85,7 +70,11 @@ def _page(
     total = sum(map(len, of_kind.values()))
     title = f"{total:,} findings in {found.photos:,} photos" if total else "Nothing was found"
     yield head("audit", title, "findings", facts)
-    yield _navigation(of_kind)
+    counts = {kind.kind: len(of_kind.get(kind.kind, [])) for kind in KINDS}
+    yield navigation(
+        (kind.kind, f"<b>{counts[kind.kind]:,}</b> {text(kind.title)}", counts[kind.kind])
+        for kind in KINDS
+    )
     yield '<main id="findings">\n'
     for kind in KINDS:
         rows = of_kind.get(kind.kind, [])
@@ -94,24 +83,10 @@ def _page(
     yield f"</main>\n{END}"
 
 
-def _navigation(of_kind: Mapping[str, Sequence[Row]]) -> str:
-    links = []
-    for kind in KINDS:
-        count = len(of_kind.get(kind.kind, []))
-        said = f"<b>{count:,}</b> {text(kind.title)}"
-        link = f'<a href="#{kind.kind}">{said}</a>' if count else f"<span>{said}</span>"
-        links.append(f'<li class="{kind.kind}">{link}</li>')
-    return f'<nav aria-label="Parts of this report"><ul>{"".join(links)}</ul></nav>\n'
-
-
 def _section(
     kind: Kind, rows: Sequence[Row], pictures: Mapping[str, Drawn], catalogue: Catalogue
 ) -> Iterator[str]:
-    yield (
-        f'<section id="{kind.kind}" class="{kind.kind}" aria-labelledby="{kind.kind}-title">\n'
-        f'<h2 id="{kind.kind}-title">{text(kind.title)} <span class="count">{len(rows):,}</span>'
-        f'</h2>\n<p class="hint">{text(kind.hint)}</p>\n'
-    )
+    yield part_head(kind.kind, text(kind.title), len(rows), text(kind.hint))
     if kind.kind == "few-photos":
         yield table_of(["Item", "Photos"], [[name(row.item_id), score_text(row)] for row in rows])
     elif kind.kind == "unreadable":

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 
 from cli.charts import Axis, Line, line_chart, ticks_from
 from cli.evaluate import interval, percent, what_was_asked, whole_figures, with_interval
-from cli.page import END, figure, head, name, no_picture, photo, section, table_of, text
+from cli.page import END, figure, head, made, name, photo, picture, section, table_of
 from cli.page_file import write_page
-from cli.progress import photo_progress
-from cli.report_pictures import Drawn, reference_pictures, side_of, thumbnail
+from cli.progress import counter, photo_progress
+from cli.report_pictures import Drawn, reference_pictures, side_of, thumbnails
 from embedder.catalogue import Catalogue
 from embedder.errors import PhotoError
 from index import Evaluation
@@ -39,20 +38,11 @@ def write_evaluation(
     total = len(ids) + len(pairs)
     side = side_of(total)
     with photo_progress("Drawing", "pictures") as show:
-        done = 0
-
-        def one_more() -> None:
-            nonlocal done
-            done += 1
-            show(done, total)
-
-        references = reference_pictures(store, ids, side, jobs, one_more)
-        photos = {}
-        for pair in pairs:
-            photos[pair.photo] = thumbnail(pair.photo, side)
-            one_more()
+        done = counter(total, show)
+        references = reference_pictures(store, ids, side, jobs, done)
+        photos = thumbnails([pair.photo for pair in pairs], side, jobs, done)
         facts = [
-            ("Made", datetime.now().astimezone().isoformat(" ", "minutes")),
+            made(),
             ("Photos", str(catalogue.source)),
             ("Asked", what_was_asked(found)),
             ("Index", f"{store.path}, of {store.info.created}, {found.index_items:,} items"),
@@ -182,9 +172,6 @@ def _reliability(found: Evaluation) -> str:
 
 def _reference(item_id: str, references: dict[str, Drawn]) -> str:
     found = references[item_id]
-    if isinstance(found, PhotoError):
-        return figure(no_picture(f"no picture: {found.reason}"), name(item_id))
-    size = f'width="{found.width}" height="{found.height}"'
-    called = f"Reference photo of {text(item_id)}"
-    picture = f'<img class="picture" alt="{called}" {size} src="{found.uri}">'
-    return figure(picture, f"Reference of {name(item_id)}")
+    of = "" if isinstance(found, PhotoError) else "Reference of "
+    drawn = picture(f"Reference photo of {item_id}", found, "no picture")
+    return figure(drawn, f"{of}{name(item_id)}")

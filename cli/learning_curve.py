@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
 import click
@@ -12,7 +11,7 @@ from cli.charts import Axis, Line, line_chart, ticks_from
 from cli.curve_reading import CurveReading, read_curve
 from cli.evaluate import with_interval
 from cli.output import print_json, say, table
-from cli.page import END, head, section, table_of, text
+from cli.page import END, head, made, section, table_of, text
 from cli.page_file import write_page
 from cli.progress import photo_progress
 from embedder.catalogue import Catalogue
@@ -53,7 +52,7 @@ def show_learning_curve(
         click.echo(_as_text(reading))
     if report is not None:
         facts = [
-            ("Made", datetime.now().astimezone().isoformat(" ", "minutes")),
+            made(),
             ("Catalogue", str(catalogue.source)),
             ("Tested with", tested),
         ]

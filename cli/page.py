@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from html import escape
 from pathlib import Path
 
@@ -70,12 +71,58 @@ def head(
     )
 
 
+def made() -> tuple[str, str]:
+    """The fact of when a page is made: now."""
+    return "Made", datetime.now().astimezone().isoformat(" ", "minutes")
+
+
+def navigation(parts: Iterable[tuple[str, str, int]]) -> str:
+    """Links to the parts of a page.
+
+    Args:
+        parts: the id of each, what it is called, as HTML, and how many things are in it; a part
+            without any is not there, and has no link.
+    """
+    links = []
+    for part, called, count in parts:
+        link = f'<a href="#{part}">{called}</a>' if count else f"<span>{called}</span>"
+        links.append(f'<li class="{part}">{link}</li>')
+    return f'<nav aria-label="Parts of this report"><ul>{"".join(links)}</ul></nav>\n'
+
+
+def part_head(part: str, title: str, count: int, hint: str) -> str:
+    """The beginning of a part that can be linked to, up to what is in it.
+
+    Args:
+        part: its id, which is its colour, too.
+        title: as HTML.
+        count: how many things are in it.
+        hint: what they are, as HTML.
+    """
+    return (
+        f'<section id="{part}" class="{part}" aria-labelledby="{part}-title">\n'
+        f'<h2 id="{part}-title">{title} <span class="count">{count:,}</span></h2>\n'
+        f'<p class="hint">{hint}</p>\n'
+    )
+
+
 def photo(called: str, drawn: Drawn) -> str:
     """A photo, or why there is none to see."""
+    return picture(f"Photo {called}", drawn, "cannot be read")
+
+
+def picture(what: str, drawn: Drawn, otherwise: str) -> str:
+    """A picture.
+
+    Args:
+        what: it shows, for who does not see it.
+        drawn: the picture, or why there is none.
+        otherwise: what is said before that reason.
+    """
     if isinstance(drawn, PhotoError):
-        return no_picture(f"cannot be read: {drawn.reason}")
+        return no_picture(f"{otherwise}: {drawn.reason}")
     size = f'width="{drawn.width}" height="{drawn.height}"'
-    return f'<img class="picture" alt="Photo {text(called)}" {size} src="{drawn.uri}">'
+    return f'<img class="picture" alt="{text(what)}" {size} src="{drawn.uri}">'
 
 
 def no_picture(why: str) -> str:

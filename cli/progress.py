@@ -115,3 +115,15 @@ def photo_progress(
         if not patience:
             inner = begin()
         yield show
+
+
+def counter(total: int, show: Callable[[int, int], None]) -> Callable[[], None]:
+    """A function to call at each thing that is done, of so many, for `show` to be told."""
+    count = 0
+
+    def done() -> None:
+        nonlocal count
+        count += 1
+        show(count, total)
+
+    return done

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
 from cli.output import doubt
+from cli.page import made
 from cli.page_file import write_page
-from cli.progress import photo_progress
+from cli.progress import counter, photo_progress
 from cli.report_cards import Shown
 from cli.report_page import KINDS, Contents, page, pictured
 from cli.report_pictures import Drawn, reference_pictures, side_of, thumbnail
@@ -50,7 +50,7 @@ def write_report(
     photos = sum(len(_photos(given)) for given in objects)
     side = side_of(len(ids) + photos)
     with photo_progress("Drawing", "pictures") as show:
-        done = _counter(len(ids) + photos, show)
+        done = counter(len(ids) + photos, show)
         references = reference_pictures(store, ids, side, jobs, done)
         contents = Contents(
             counts={kind.status: 0 for kind in KINDS if kind.status != "missing"}
@@ -77,7 +77,7 @@ def facts_of(
     more = f", {pieces:,} pieces" if pieces > len(candidates) else ""
     share = "estimated" if unknown is None else f"{unknown:g}"
     return [
-        ("Made", datetime.now().astimezone().isoformat(" ", "minutes")),
+        made(),
         ("Candidates", f"{len(candidates):,} items{more}"),
         ("Matched", "each by itself" if independent else "all together, one to one"),
         ("Accepted error", f"{max_error:g}"),
@@ -115,17 +115,6 @@ def _shown(
             views.append((photo_name(photo, at), next(drawn)))
             done()
         yield Shown(match, views)
-
-
-def _counter(total: int, show: Callable[[int, int], None]) -> Callable[[], None]:
-    count = 0
-
-    def done() -> None:
-        nonlocal count
-        count += 1
-        show(count, total)
-
-    return done
 
 
 def _notes(references: Mapping[str, Drawn], store: Store) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from typing import NamedTuple
 
-from cli.page import END, head, name
+from cli.page import END, head, name, navigation, part_head
 from cli.report_cards import Cards, Shown
 from cli.report_pictures import Drawn
 
@@ -101,22 +101,22 @@ def _headline(contents: Contents) -> str:
 
 
 def _navigation(counts: Mapping[str, int]) -> str:
-    links = []
-    for status, sign, title, _ in KINDS:
-        said = f'<span aria-hidden="true">{sign}</span> <b>{counts[status]:,}</b> {title}'
-        link = f'<a href="#{status}">{said}</a>' if counts[status] else f"<span>{said}</span>"
-        links.append(f'<li class="{status}">{link}</li>')
-    return f'<nav aria-label="Parts of this report"><ul>{"".join(links)}</ul></nav>\n'
+    return navigation(
+        (
+            status,
+            f'<span aria-hidden="true">{sign}</span> <b>{counts[status]:,}</b> {title}',
+            counts[status],
+        )
+        for status, sign, title, _ in KINDS
+    )
 
 
 def _section(kind: Kind, count: int, cards: Iterable[str]) -> Iterator[str]:
     status, sign, title, hint = kind
-    yield (
-        f'<section id="{status}" class="{status}" aria-labelledby="{status}-title">\n'
-        f'<h2 id="{status}-title"><span class="sign" aria-hidden="true">{sign}</span> {title} '
-        f'<span class="count">{count:,}</span></h2>\n<p class="hint">{hint}</p>\n'
-        '<ul class="cards" role="list">\n'
+    yield part_head(
+        status, f'<span class="sign" aria-hidden="true">{sign}</span> {title}', count, hint
     )
+    yield '<ul class="cards" role="list">\n'
     yield from cards
     yield "</ul>\n</section>\n"
 

@@ -65,6 +65,18 @@ def thumbnail(photo: Photo, side: int) -> Drawn:
     return Picture(f"data:image/jpeg;base64,{text}", *small.size)
 
 
+def thumbnails(
+    photos: Sequence[str], side: int, jobs: int | None, on_done: Callable[[], None]
+) -> dict[str, Drawn]:
+    """Photos made small, by their paths, or why they cannot be."""
+    found = {}
+    drawn = ordered_map(partial(thumbnail, side=side), photos, jobs)
+    for path, picture in zip(photos, drawn, strict=True):
+        found[path] = picture
+        on_done()
+    return found
+
+
 def reference_pictures(
     store: Store, ids: Sequence[str], side: int, jobs: int | None, on_done: Callable[[], None]
 ) -> dict[str, Drawn]:
