@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -106,23 +106,44 @@ def build_index(
     _refuse_empty([item for item, photos in catalogue.items.items() if not photos], skip_empty)
     build = partial(_build, catalogue, embedder, path, skip_empty, jobs, on_progress)
     with only_writer(path, "another build"):
-        try:
-            for _ in range(2):  # both can be damaged
-                try:
-                    return build(repair)
-                except DamagedKeptError:
-                    KeptPhotos.delete(kept_beside(path))
-                except IndexFileError as error:
-                    # A copy of the old index was written into, and turned out to be damaged.
-                    if repair or not is_damage(error):
-                        raise
-                    repair = True
-            return build(repair)
-        finally:
-            unfinished = unfinished_index(path)  # on a full disk it would be in its own way
-            for file in (unfinished, journal_of(unfinished)):
-                with suppress(OSError):
-                    file.unlink(missing_ok=True)
+        for _ in range(2):  # both can be damaged
+            try:
+                return build(repair)
+            except DamagedKeptError:
+                KeptPhotos.delete(kept_beside(path))
+            except IndexFileError as error:
+                # A copy of the old index was written into, and turned out to be damaged.
+                if repair or not is_damage(error):
+                    raise
+                repair = True
+        return build(repair)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where a new index grows: it takes the place of the old one in the end, or is gone.
+
+    For who is alone in writing it.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    unfinished = path.with_name(f"{path.name}.building")
+    # A journal would be played back into whatever has the name it was made for.
+    files = unfinished, journal_of(unfinished)
+    for file in files:
+        file.unlink(missing_ok=True)
+    try:
+        yield unfinished
+        with unfinished.open("r+b") as written:
+            os.fsync(written.fileno())
+        # Of an index that could not be opened: it would be played back into the new one.
+        journal_of(path).unlink(missing_ok=True)
+        unfinished.replace(path)
+    finally:
+        for file in files:  # on a full disk it would be in its own way
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
 
 
 def _build(
@@ -134,13 +155,15 @@ def _build(
     on_progress: Callable[[int, int], None],
     repair: bool,
 ) -> BuildReport:
-    unfinished = unfinished_index(path)
     signatures = signatures_of(catalogue)
     source = photo_name(catalogue.source.absolute())
     dim, fingerprint = embedder.info.architecture.dim, embedder.info.fingerprint
     info = IndexInfo(fingerprint, dim, embedder.info.temperature, source)
-    start = copy_or_new(path, unfinished, info, repair)
-    with start.store as store, KeptPhotos.open(kept_beside(path), fingerprint, dim) as kept:
+    with (
+        replacing(path) as unfinished,
+        (start := copy_or_new(path, unfinished, info, repair)).store as store,
+        KeptPhotos.open(kept_beside(path), fingerprint, dim) as kept,
+    ):
         sample = frozenset[str]()
         if embedder.info.whitened_temperature is not None:
             sample = whitening.sample(catalogue.items)
@@ -157,11 +180,6 @@ def _build(
         if not report.items:
             raise CatalogueError(f"{catalogue.source}: no item has a readable photo")
         calibrated = _finish(store, start.whitened, embedder, len(gone) + len(changed))
-    with unfinished.open("r+b") as file:
-        os.fsync(file.fileno())
-    # Of an index that could not be opened: it would be played back into the new one.
-    journal_of(path).unlink(missing_ok=True)
-    unfinished.replace(path)
     return replace(report, uncalibrated=start.calibrated and not calibrated)
 
 
@@ -172,11 +190,6 @@ def _report(
     photos, unreadable = store.photo_count(), store.unreadable()
     gone = tuple(sorted(removed)), tuple(sorted(lost))
     return BuildReport(len(store), photos, embedded, unreadable, empty, *gone)
-
-
-def unfinished_index(path: Path) -> Path:
-    """Where a new index grows."""
-    return path.with_name(f"{path.name}.building")
 
 
 def refuse_other_file(path: Path) -> None:

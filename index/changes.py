@@ -14,7 +14,6 @@ from index.calibration import read_calibration
 from index.database import (
     is_damage,
     is_damaged_index,
-    journal_of,
     sqlite_errors,
     undo_half_done,
 )
@@ -61,7 +60,7 @@ def copy_or_new(path: Path, unfinished: Path, info: IndexInfo, repair: bool) -> 
 
     Args:
         path: of the index, if there is one.
-        unfinished: where the copy goes.
+        unfinished: where the copy goes; nothing is there.
         info: what the new index says about itself.
         repair: whether to take nothing over but rows that are whole, as if it were damaged.
 
@@ -69,9 +68,6 @@ def copy_or_new(path: Path, unfinished: Path, info: IndexInfo, repair: bool) -> 
         IndexBusyError: another program holds the index.
         IndexFileError: a file cannot be written, or the one that is there was never an index.
     """
-    # A journal would be played back into whatever has the name it was made for.
-    for file in (unfinished, journal_of(unfinished)):
-        file.unlink(missing_ok=True)
     if not path.exists():
         return Start(Store.create(unfinished, info), None, False, set())
     try:

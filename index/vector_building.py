@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,10 +24,10 @@ from embedder.validation import (
     judge_spaces,
 )
 from index import whitening
-from index.building import refuse_other_file, unfinished_index
+from index.building import refuse_other_file, replacing
 from index.calibrating import background, calibrate
 from index.calibration import write_calibration
-from index.database import journal_of, only_writer, refuse_folder
+from index.database import only_writer, refuse_folder
 from index.editing import opened_alone, refuse_known
 from index.matching import unit_rows
 from index.schema import ELSEWHERE, IndexInfo
@@ -96,22 +95,8 @@ def build_from_vectors(
     given = None if held_out is None else _labelled(*held_out, dim, path)
     refuse_folder(path)
     refuse_other_file(path)
-    with only_writer(path, "another build"):
-        unfinished = unfinished_index(path)
-        files = unfinished, journal_of(unfinished)
-        try:
-            for file in files:
-                file.unlink(missing_ok=True)
-            report = _build(known, given, unfinished)
-            with unfinished.open("r+b") as written:
-                os.fsync(written.fileno())
-            journal_of(path).unlink(missing_ok=True)  # of an index that could not be opened
-            unfinished.replace(path)
-        finally:
-            for file in files:
-                with suppress(OSError):
-                    file.unlink(missing_ok=True)
-    return report
+    with only_writer(path, "another build"), replacing(path) as unfinished:
+        return _build(known, given, unfinished)
 
 
 def add_vectors(
