@@ -20,6 +20,7 @@ import platform
 import time
 from pathlib import Path
 
+import grocery
 import numpy as np
 from audit_figures import Truth, print_look_alikes, report
 from audit_planting import plant, read_planted
@@ -30,7 +31,7 @@ from embedder.model_files import Architecture
 from embedder.sample import item_id, write_sample
 from embedder.sample_drawing import draw_item, photograph
 from embedder.training import train
-from embedder.training_options import Augmentation, TrainingOptions
+from embedder.training_options import TrainingOptions
 from index import audit, build_index
 from index.store import Store
 from index.whitening import read_score_space
@@ -69,22 +70,10 @@ def recipe(arguments: argparse.Namespace) -> TrainingOptions:
         return TrainingOptions(
             architecture=Architecture(size=96), seed=arguments.seed, epochs=arguments.epochs or 40
         )
-    epochs = arguments.epochs or 80
-    plain = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "tint": 0.0}
-    return TrainingOptions(
-        architecture=Architecture("MobileNet", 0.25, 288, pooling="gem"),
-        weights=str(arguments.data / "weights" / "mobilenet_2_5_224_tf_no_top.h5"),
-        epochs=epochs,
-        patience=epochs,
-        seed=arguments.seed,
-        loss="semi-hard",
-        softmax=0.2,
-        items_per_batch=16,
-        training_size=160,
-        mining=False,
-        learning_rate=3e-3,
-        augmentation=Augmentation(flip=True, zoom=0.6, shift=0.15, closer=0.36, **plain),
-    )
+    epochs = ["--epochs", str(arguments.epochs)] if arguments.epochs else []
+    places = ["--work", str(arguments.work), "--data", str(arguments.data)]
+    given = grocery.parser().parse_args([*places, "--seed", str(arguments.seed), *epochs])
+    return grocery.recipe(given)
 
 
 def new_photos(arguments: argparse.Namespace) -> tuple[list[str] | list[bytes], list[str]]:

@@ -109,32 +109,35 @@ def measure_vectors(
     return {name: float(value) for name, value in figures.items()}
 
 
-def main() -> None:
-    """Train, index, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, required=True, help="folder for model and index")
+def parser() -> argparse.ArgumentParser:
+    """What the command line can say; without anything, the recipe."""
+    found = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    found.add_argument("--work", type=Path, required=True, help="folder for model and index")
     data = os.environ.get("EMBED_REAL_DATA", "../shared/data")
-    parser.add_argument("--data", type=Path, default=Path(data))
-    parser.add_argument("--epochs", type=int, default=80)
-    parser.add_argument("--size", type=int, default=288, help="photos are matched at")
-    parser.add_argument("--training-size", type=int, help="160 unless given, or --size if smaller")
-    parser.add_argument("--items-per-batch", type=int, default=16)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--margin", type=float, help="soft unless given")
-    parser.add_argument("--loss", choices=["hard", "semi-hard"], default="semi-hard")
-    parser.add_argument("--softmax", type=float, default=0.2)
-    parser.add_argument("--pooling", choices=["mean", "gem"], default="gem")
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
-    parser.add_argument("--no-flip", action="store_true")
-    parser.add_argument("--zoom", type=float, default=0.6)
-    parser.add_argument("--shift", type=float, default=0.15)
-    parser.add_argument("--closer", type=float, default=0.36)
-    parser.add_argument("--colours", type=float, default=0.0, help="of how they varied at first")
-    parser.add_argument("--split", type=Path, help="another split: see hard_split.py")
-    parser.add_argument("--trained", action="store_true", help="measure the model that is there")
-    arguments = parser.parse_args()
-    grocery, work = arguments.split or arguments.data / "grocery", arguments.work
-    options = TrainingOptions(
+    found.add_argument("--data", type=Path, default=Path(data))
+    found.add_argument("--epochs", type=int, default=80)
+    found.add_argument("--size", type=int, default=288, help="photos are matched at")
+    found.add_argument("--training-size", type=int, help="160 unless given, or --size if smaller")
+    found.add_argument("--items-per-batch", type=int, default=16)
+    found.add_argument("--seed", type=int, default=0)
+    found.add_argument("--margin", type=float, help="soft unless given")
+    found.add_argument("--loss", choices=["hard", "semi-hard"], default="semi-hard")
+    found.add_argument("--softmax", type=float, default=0.2)
+    found.add_argument("--pooling", choices=["mean", "gem"], default="gem")
+    found.add_argument("--learning-rate", type=float, default=3e-3)
+    found.add_argument("--no-flip", action="store_true")
+    found.add_argument("--zoom", type=float, default=0.6)
+    found.add_argument("--shift", type=float, default=0.15)
+    found.add_argument("--closer", type=float, default=0.36)
+    found.add_argument("--colours", type=float, default=0.0, help="of how they varied at first")
+    found.add_argument("--split", type=Path, help="another split: see hard_split.py")
+    found.add_argument("--trained", action="store_true", help="measure the model that is there")
+    return found
+
+
+def recipe(arguments: argparse.Namespace) -> TrainingOptions:
+    """How to train, from what `parser` found."""
+    return TrainingOptions(
         architecture=Architecture("MobileNet", 0.25, arguments.size, pooling=arguments.pooling),
         weights=str(arguments.data / "weights" / "mobilenet_2_5_224_tf_no_top.h5"),
         epochs=arguments.epochs,
@@ -155,6 +158,13 @@ def main() -> None:
             **{name: arguments.colours * most for name, most in STRONGER_COLOURS.items()},
         ),
     )
+
+
+def main() -> None:
+    """Train, index, measure, print."""
+    arguments = parser().parse_args()
+    grocery, work = arguments.split or arguments.data / "grocery", arguments.work
+    options = recipe(arguments)
     print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
     print(versions(), flush=True)
     catalogue = read_catalogue(grocery / "train")
