@@ -49,13 +49,13 @@ def fetch_rows(
     for values in _fetch(path, connection, _ROWS, ids):
         row = Row._make(values)
         if not row.is_whole(dim):
-            raise _damaged(path, row.item_id)
+            raise damaged_row(path, row.item_id)
         found[row.item_id] = row
     content = b"".join([row.centroid for row in found.values()])
     vectors = np.frombuffer(content, dtype="<f4").reshape(-1, dim)
     usable = are_centroids(vectors)
     if not usable.all():
-        raise _damaged(path, list(found)[int(usable.argmin())])
+        raise damaged_row(path, list(found)[int(usable.argmin())])
     if len(found) < len(ids):
         _refuse_hidden(path, connection, [item_id for item_id in ids if item_id not in found])
     return found, vectors
@@ -73,7 +73,7 @@ def fetch_origins(
     for values in _fetch(path, connection, _ORIGINS, ids):
         origin = Origin._make(values)
         if not origin.is_whole():
-            raise _damaged(path, origin.item_id)
+            raise damaged_row(path, origin.item_id)
         found[origin.item_id] = origin
     return found
 
@@ -97,7 +97,7 @@ def _refuse_hidden(path: Path, connection: sqlite3.Connection, missing: Sequence
     added = _fetch(path, connection, _THERE, hidden) if hidden else []  # by another, just now
     for item_id in hidden:
         if (item_id,) not in added:
-            raise _damaged(path, item_id)
+            raise damaged_row(path, item_id)
 
 
 def _fetch(
@@ -107,7 +107,7 @@ def _fetch(
         return connection.execute(query, (json.dumps(ids),)).fetchall()
     except sqlite3.DatabaseError as error:
         if is_damage(error) and len(ids) == 1:
-            raise _damaged(path, ids[0], in_one_line(error)) from error
+            raise damaged_row(path, ids[0], in_one_line(error)) from error
         if is_damage(error):
             # One by one, to name the item. SQLite sees damage to a page when it reads it first.
             with sqlite_errors(path), closing(connect(path, "ro")) as again:
@@ -117,5 +117,6 @@ def _fetch(
             raise
 
 
-def _damaged(path: Path, item_id: object, why: str = "checksum") -> IndexFileError:
+def damaged_row(path: Path, item_id: object, why: str = "checksum") -> IndexFileError:
+    """The error for a row that is not what was written."""
     return IndexFileError(f"{path}: the row of item '{item_id}' is damaged ({why}): {MEND}")

@@ -29,6 +29,7 @@ from index.rows import (
     is_whole,
     text_checksum,
 )
+from index.scanning import Block, scan_rows
 from index.schema import MEND, IndexInfo, create_tables, read_info, seal, write_info
 
 Vectors = npt.NDArray[np.float32]
@@ -229,6 +230,14 @@ class Store:
         places = {item_id: at for at, item_id in enumerate(rows)}
         known = [places[item_id] for item_id in wanted if item_id in places]
         return vectors[known], [item_id for item_id in wanted if item_id not in places]
+
+    def scan(self) -> Iterator[Block]:
+        """All items, block by block, in the order in which they were written.
+
+        Raises:
+            IndexFileError: a row is damaged; names the item.
+        """
+        return scan_rows(self.path, self._connection, self.info.dim)
 
     def statistics(self, ids: Iterable[str]) -> dict[str, Row]:
         """The rows of some items by id, of those that the index has.
