@@ -1,7 +1,8 @@
-"""All rows of an index, block by block, in the order in which they were written."""
+"""Rows of an index by their numbers: all of them, block by block, or some."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,10 @@ from index.database import sqlite_errors
 from index.fetching import damaged_row
 from index.rows import Row, are_centroids
 
-_ROWS = """
-SELECT number, id, centroid, photos, dispersion, checksum FROM items
-WHERE number > ? ORDER BY number LIMIT ?
+_COLUMNS = "number, items.id, centroid, photos, dispersion, checksum"
+_AFTER = f"SELECT {_COLUMNS} FROM items WHERE number > ? ORDER BY number LIMIT ?"
+_SOME = f"""
+SELECT {_COLUMNS} FROM json_each(?) AS wanted CROSS JOIN items ON items.number = wanted.value
 """
 _AT_ONCE = 10_000
 
@@ -25,7 +27,8 @@ class Block(NamedTuple):
     """Some items that follow each other.
 
     Attributes:
-        numbers: int64 (items,), ascending: of the rows, for as long as an item stays as it is.
+        numbers: int64 (items,), of the rows: an item keeps its own as long as it stays as it is,
+            and one that is added gets a higher one than any that is there.
         ids: their ids.
         vectors: float32 (items, dim), their centroids, of unit norm or zero.
         photos: int64 (items,), how many photos went into each.
@@ -39,20 +42,41 @@ class Block(NamedTuple):
     dispersions: npt.NDArray[np.float64]
 
 
-def scan_rows(path: Path, connection: sqlite3.Connection, dim: int) -> Iterator[Block]:
-    """All items; those that another process adds meanwhile may be among them or not.
+def scan_rows(
+    path: Path, connection: sqlite3.Connection, dim: int, after: int | None = None
+) -> Iterator[Block]:
+    """All items, ascending; those that another process adds meanwhile may be among them or not.
+
+    Args:
+        path: of the index.
+        connection: to it.
+        dim: numbers in a vector.
+        after: a number of a row: only those with a higher one.
 
     Raises:
         IndexFileError: a row is damaged; names the item.
     """
-    last = -(2**63)
+    last = -(2**63) if after is None else after
     while True:  # not in one go, which would keep writers waiting
         with sqlite_errors(path):
-            found = connection.execute(_ROWS, (last, _AT_ONCE)).fetchall()
+            found = connection.execute(_AFTER, (last, _AT_ONCE)).fetchall()
         if not found:
             return
         yield _block(path, found, dim)
         last = found[-1][0]
+
+
+def numbered_rows(
+    path: Path, connection: sqlite3.Connection, dim: int, numbers: npt.NDArray[np.int64]
+) -> Block:
+    """The rows of these numbers, in this order, of those that the index has.
+
+    Raises:
+        IndexFileError: a row is damaged; names the item.
+    """
+    with sqlite_errors(path):
+        found = connection.execute(_SOME, (json.dumps(numbers.tolist()),)).fetchall()
+    return _block(path, found, dim)
 
 
 def _block(path: Path, found: list[tuple[int, str, bytes, int, float, int]], dim: int) -> Block:

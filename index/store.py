@@ -29,7 +29,7 @@ from index.rows import (
     is_whole,
     text_checksum,
 )
-from index.scanning import Block, scan_rows
+from index.scanning import Block, numbered_rows, scan_rows
 from index.schema import MEND, IndexInfo, create_tables, read_info, seal, write_info
 
 Vectors = npt.NDArray[np.float32]
@@ -231,13 +231,29 @@ class Store:
         known = [places[item_id] for item_id in wanted if item_id in places]
         return vectors[known], [item_id for item_id in wanted if item_id not in places]
 
-    def scan(self) -> Iterator[Block]:
+    def scan(self, after: int | None = None) -> Iterator[Block]:
         """All items, block by block, in the order in which they were written.
+
+        Args:
+            after: the number of a row: only those that were written after it.
 
         Raises:
             IndexFileError: a row is damaged; names the item.
         """
-        return scan_rows(self.path, self._connection, self.info.dim)
+        return scan_rows(self.path, self._connection, self.info.dim, after)
+
+    def numbers(self) -> tuple[int, int]:
+        """The lowest and the highest number of a row; 0 and 0 where there is none."""
+        lowest = "SELECT coalesce(min(number), 0) FROM items"
+        return self._one(lowest), self._one(lowest.replace("min", "max"))
+
+    def numbered(self, numbers: npt.NDArray[np.int64]) -> Block:
+        """The items of some rows, of those that are there, as they were asked for.
+
+        Raises:
+            IndexFileError: a row is damaged; names the item.
+        """
+        return numbered_rows(self.path, self._connection, self.info.dim, numbers)
 
     def statistics(self, ids: Iterable[str]) -> dict[str, Row]:
         """The rows of some items by id, of those that the index has.

@@ -1,0 +1,232 @@
+"""Making the search file of a large index: which kind of FAISS index, and how hard it has to look.
+
+Photos are made up to find that out: vectors about as far from an item's centroid as its own photos
+are. Looking is made just hard enough for their nearest ten items to be found, which are known from
+comparing them with all.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from embedder.advice import with_advice
+from embedder.errors import IndexBusyError, IndexFileError
+from embedder.locking import only_process
+from embedder.score_space import ScoreSpace, unit
+from index.scanning import Block
+from index.search_file import (
+    Notes,
+    faiss,
+    lineage,
+    mark,
+    search,
+    search_path,
+    write_search_file,
+)
+from index.searching import Best, projected
+from index.store import Store
+from index.whitening import read_score_space
+
+Vectors = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.int64]
+
+KINDS = ("flat", "hnsw", "sq", "pq")
+MOST_READ = 50_000  # items: reading all their rows takes a tenth of a second
+MOST_FLAT = 1_200_000  # "about a million"
+TARGET = 0.995  # of what is found of the nearest, above the 0.99 that is promised
+
+_QUESTIONS, _TOP = 256, 10
+_TRAINING_ROWS = 40  # for each list: FAISS asks for 39
+_SHORTLISTS = (32, 128, 512)
+_LINKS, _CARE = 32, 100  # of the graph: links a row has, and rows looked at to choose them
+_MOST_WIDELY = 2048
+_MEMORY_UNTOLD = 4 << 30
+
+
+@dataclass(frozen=True)
+class SearchReport:
+    """What was made.
+
+    Attributes:
+        items: in the search file.
+        kind: "flat" (exact), "hnsw" (a graph), "sq" or "pq" (lists of vectors in 8 bits a number,
+            or in two bits); "none" where the index is small and its rows are read instead.
+        recall_1: share of made-up photos whose nearest item is found; 1 if exact.
+        recall_10: share of their ten nearest.
+        bytes: size of the file.
+    """
+
+    items: int
+    kind: str
+    recall_1: float
+    recall_10: float
+    bytes: int
+
+
+def optimize(
+    path: str | os.PathLike[str],
+    kind: str | None = None,
+    *,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> SearchReport:
+    """Make the search file of an index, as `embed search` does where it is missing.
+
+    Args:
+        path: the index file.
+        kind: of `KINDS`; chosen by the number of items and the memory that is free unless given.
+        on_progress: called with (items done, items).
+
+    Raises:
+        IndexBusyError: another process is making it.
+        IndexFileError: the index is damaged, has no item, or the file cannot be written.
+        ValueError: there is no such kind.
+    """
+    path = Path(path)
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"expected a kind of {', '.join(KINDS)}, got {kind!r}")
+    with Store.open(path) as store:
+        items = len(store)
+        if kind is None and items <= MOST_READ:
+            return SearchReport(items, "none", 1.0, 1.0, 0)
+        made = make_search_file(store, read_score_space(store), kind, on_progress)
+    size = search_path(path).stat().st_size
+    return SearchReport(made.items, made.kind, made.recall_1, made.recall_10, size)
+
+
+def make_search_file(
+    store: Store,
+    space: ScoreSpace | None,
+    kind: str | None,
+    on_progress: Callable[[int, int], None],
+) -> Notes:
+    """As `optimize`, of an open index."""
+    lock = store.path.with_name(f".{search_path(store.path).name}.lock")
+    try:
+        with only_process(lock) as alone:
+            if not alone:
+                raise IndexBusyError(
+                    f"{search_path(store.path)}: another process is making it: try again later"
+                )
+            return _make(store, space, kind, on_progress)
+    except OSError as error:
+        where = error.filename or search_path(store.path)
+        raise IndexFileError(f"{where}: cannot be written: {with_advice(error)}") from error
+
+
+def chosen_kind(items: int, dim: int, memory: int) -> str:
+    """By size and by the bytes of memory that are free: one of "flat", "sq" and "pq".
+
+    A graph (HNSW) is searched faster still, but takes 20 times as long to make and three times the
+    memory (`benchmarks/RESULTS.md`): it is made where it is asked for.
+    """
+    if items <= MOST_FLAT:
+        return "flat"
+    return "sq" if items * (dim + 8) <= memory // 2 else "pq"
+
+
+def _make(
+    store: Store,
+    space: ScoreSpace | None,
+    kind: str | None,
+    on_progress: Callable[[int, int], None],
+) -> Notes:
+    items, dim = len(store), store.info.dim
+    if not items:
+        raise IndexFileError(f"{store.path}: expected an index with items, found none")
+    of = lineage(store, space)
+    kind = kind or chosen_kind(items, dim, _free_memory())
+    lists = max(1, min(2 ** round(math.log2(math.sqrt(items))), items // _TRAINING_ROWS))
+    rng = np.random.default_rng(0)
+    found = _empty(kind, dim, lists)
+    if kind in ("sq", "pq"):
+        sample = _some_rows(store, max(_TRAINING_ROWS * lists, 20_000), rng)
+        found.train(projected(sample.vectors, space))
+    asked = _questions(_some_rows(store, _QUESTIONS, rng), space, rng)
+    truth = Best(asked, _TOP)
+    last, done = None, 0
+    for block in store.scan():
+        vectors = projected(block.vectors, space)
+        found.add_with_ids(vectors, block.numbers)
+        truth.take_in(block, vectors)
+        last, done = mark(block, -1), done + len(block.ids)
+        on_progress(min(done, items - 1), items)
+    if last is None:
+        raise IndexFileError(f"{store.path}: expected an index with items, found none")
+    tuned = _tuned(found, kind, lists, truth)
+    notes = write_search_file(store.path, found, Notes(of, last, done, kind, *tuned))
+    on_progress(items, items)
+    return notes
+
+
+def _empty(kind: str, dim: int, lists: int) -> Any:
+    pieces = next(n for n in range(max(1, dim // 4), 0, -1) if dim % n == 0)
+    factory = {
+        "flat": "IDMap,Flat",
+        "hnsw": f"IDMap,HNSW{_LINKS}",
+        "sq": f"IVF{lists},SQ8",
+        "pq": f"IVF{lists},PQ{pieces}",
+    }[kind]
+    found = faiss().index_factory(dim, factory, faiss().METRIC_INNER_PRODUCT)
+    if kind == "hnsw":
+        faiss().downcast_index(found.index).hnsw.efConstruction = _CARE
+    return found
+
+
+def _some_rows(store: Store, most: int, rng: np.random.Generator) -> Block:
+    """A random sample of the rows; numbers have few gaps, so nearly as many as asked for."""
+    first, last = store.numbers()
+    span = last - first + 1
+    chosen = np.arange(span) if span <= most else np.unique(rng.integers(0, span, most))
+    return store.numbered(first + chosen)
+
+
+def _questions(rows: Block, space: ScoreSpace | None, rng: np.random.Generator) -> Vectors:
+    """A photo of each item: its centroid, and a deviation as long as those of its photos are."""
+    spread = np.sqrt(rows.dispersions / np.maximum(1 - rows.dispersions, 0.1))
+    away = unit(rng.normal(size=rows.vectors.shape))
+    photos = unit(rows.vectors + spread[:, None] * away).astype(np.float32)
+    return projected(photos, space)
+
+
+def _tuned(found: Any, kind: str, lists: int, truth: Best) -> tuple[int, int, float, float]:
+    """Effort and length of the shortlist, and what they find: the least that reaches `TARGET`."""
+    if kind == "flat":
+        return 0, _SHORTLISTS[0], 1.0, 1.0
+    least, most = (_SHORTLISTS[0], _MOST_WIDELY) if kind == "hnsw" else (1, lists)
+    efforts = [least * 2**n for n in range(most.bit_length()) if least * 2**n < most]
+    best = (0, 0, 0.0, 0.0)
+    for effort in [*efforts, most]:
+        longest = _SHORTLISTS[-1] if kind != "hnsw" else min(effort, _SHORTLISTS[-1])
+        rows = search(found, kind, effort, truth.asked, longest)
+        for length in _SHORTLISTS:
+            tried = (effort, length, *_recalls(rows[:, :length], truth))
+            if tried[3] > best[3]:
+                best = tried
+            if min(tried[2:]) >= TARGET:
+                return tried
+    return best
+
+
+def _recalls(rows: Numbers, truth: Best) -> tuple[float, float]:
+    """Shares of the nearest, and of all that are known, that are among the rows of each."""
+    found = (truth.numbers[:, :, None] == rows[:, None, :]).any(axis=2)
+    nearest = truth.scores.argmax(axis=1)
+    return float(found[np.arange(len(found)), nearest].mean()), float(found.mean())
+
+
+def _free_memory() -> int:
+    """Bytes of memory that programs can have without swapping; a guess where it is not told."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        told = next(line for line in lines if line.startswith("MemAvailable:"))
+        return int(told.split()[1]) * 1024
+    except (OSError, ValueError, StopIteration):
+        return _MEMORY_UNTOLD
