@@ -89,5 +89,21 @@ def build_index(
         say("Confidences are fitted anew: if they were by 'embed calibrate', run that again")
     photos = f"{report.photos:,} photos ({report.embedded:,} embedded now)"
     say(f"{index}: {report.items:,} items, {photos}")
+    _prepare_search(index)
     if as_json:
         print_json(report)
+
+
+def _prepare_search(index: Path) -> None:
+    """Make the search file of a large index, which is in place already and can be matched with."""
+    from cli.optimize import describe
+    from index.optimizing import CannotMakeError, optimize
+
+    try:
+        with photo_progress("Preparing the search", unit="items", patience=1.0) as show:
+            report = optimize(index, on_progress=show)
+    except CannotMakeError as error:
+        say(f"no search file was made, all rows are read at a search instead: {error}")
+        return
+    if report.kind != "none":
+        describe(report, index)

@@ -22,11 +22,13 @@ _COMMANDS = (
     "train",
     "build-index",
     "match",
+    "search",
     "add",
     "remove",
     "audit",
     "evaluate",
     "calibrate",
+    "optimize",
     "verify",
 )
 

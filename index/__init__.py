@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from index.evaluating import Evaluation, evaluate
     from index.findings import Audit
     from index.matching import Matcher
+    from index.nearest import Neighbour
+    from index.optimizing import SearchReport, optimize
     from index.recalibrating import CalibrationReport, calibrate_index
     from index.results import Alternative, Match, Matches
+    from index.searching import Found
     from index.session import Session
     from index.vector_building import VectorsReport, add_vectors, build_from_vectors
     from index.verifying import Verified, verify_index
@@ -29,9 +32,12 @@ __all__ = [
     "BuildReport",
     "CalibrationReport",
     "Evaluation",
+    "Found",
     "Match",
     "Matcher",
     "Matches",
+    "Neighbour",
+    "SearchReport",
     "Session",
     "VectorsReport",
     "Verified",
@@ -44,6 +50,7 @@ __all__ = [
     "calibrate_index",
     "candidate_line",
     "evaluate",
+    "optimize",
     "read_candidates",
     "remove_items",
     "verify_index",
@@ -56,9 +63,12 @@ _MODULE_OF = {
     "BuildReport": "index.building",
     "CalibrationReport": "index.recalibrating",
     "Evaluation": "index.evaluating",
+    "Found": "index.searching",
     "Match": "index.results",
     "Matcher": "index.matching",
     "Matches": "index.results",
+    "Neighbour": "index.nearest",
+    "SearchReport": "index.optimizing",
     "Session": "index.session",
     "VectorsReport": "index.vector_building",
     "Verified": "index.verifying",
@@ -71,6 +81,7 @@ _MODULE_OF = {
     "calibrate_index": "index.recalibrating",
     "candidate_line": "index.candidates",
     "evaluate": "index.evaluating",
+    "optimize": "index.optimizing",
     "read_candidates": "index.candidates",
     "remove_items": "index.editing",
     "verify_index": "index.verifying",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +22,12 @@ from index.describing import MAX_ERROR, CandidateSet
 from index.results import Matches
 from index.session import Rules, Session
 from index.store import Store
-from index.views import Views
+from index.views import Views, as_views, embed_views
 from index.whitening import read_score_space
+
+if TYPE_CHECKING:
+    from index.nearest import Neighbour
+    from index.searching import Found, Searcher
 
 Floats = npt.NDArray[np.float32]
 
@@ -175,6 +180,62 @@ class Matcher:
         columns = order if columns is None else columns[rows, order]
         return [[ids[column] for column in row] for row in columns.tolist()], best[rows, order]
 
+    def search(
+        self,
+        photos: Iterable[Photo | Views],
+        count: int = 10,
+        *,
+        jobs: int | None = None,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+        on_making: Callable[[int, int], None] = lambda done, total: None,
+    ) -> list[Found]:
+        """The items of the whole index that are nearest to each photo.
+
+        Which item it is has to be decided with candidates, by `match`, which can also say that it
+        is none. What a large index needs for it is made at the first search, where it is missing
+        or of an earlier index (`index.optimize`).
+
+        Args:
+            photos: as in `match`.
+            count: how many to find; fewer are found where there are fewer items.
+            jobs: threads; all cores unless given.
+            on_progress: called with (photos done, photos to embed).
+            on_making: called with (items done, items) while the search file is made.
+
+        Returns:
+            What was found for each photo or object, in order.
+
+        Raises:
+            IndexFileError: a row or the score space of the index is damaged.
+            ModelError: the model is missing, damaged, or not the one of the index.
+            ValueError: the count is below 1, or an object has no photo.
+        """
+        objects = as_views(photos)
+        embedded = embed_views(objects, self.embedder.embed, jobs, on_progress)
+        return self._searcher.search(objects, embedded, count, on_making)
+
+    def search_vectors(
+        self,
+        vectors: Floats,
+        count: int = 10,
+        *,
+        on_making: Callable[[int, int], None] = lambda done, total: None,
+    ) -> list[tuple[Neighbour, ...]]:
+        """`search` for photos that were embedded elsewhere, as those of the index were.
+
+        Args:
+            vectors: float (photos, dim); scaled to unit norm here.
+            count: as in `search`.
+            on_making: as in `search`.
+
+        Raises:
+            IndexFileError: as in `search`.
+            ValueError: the vectors are not (photos, dim), finite and other than zero, or the count
+                is below 1.
+        """
+        asked = unit_rows(vectors, self.store.info.dim)
+        return self._searcher.nearest(self._project(asked), count, on_making)
+
     def session(
         self, candidates: Candidates, *, unknown: float | None = None, max_error: float = MAX_ERROR
     ) -> Session:
@@ -193,6 +254,12 @@ class Matcher:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    @cached_property
+    def _searcher(self) -> Searcher:
+        from index.searching import Searcher  # matching does without it
+
+        return Searcher(self.store, self._space)
 
     def _session(self, candidates: Candidates, rules: Rules) -> Session:
         checked = check_candidates(candidates)

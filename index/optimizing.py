@@ -18,20 +18,23 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.advice import with_advice
-from embedder.errors import IndexBusyError, IndexFileError
+from embedder.errors import IndexFileError
 from embedder.locking import only_process
 from embedder.score_space import ScoreSpace, unit
+from index.nearest import Best, projected
 from index.scanning import Block
 from index.search_file import (
+    NoSearchFileError,
     Notes,
+    SearchFile,
     faiss,
     lineage,
     mark,
+    open_search_file,
     search,
     search_path,
     write_search_file,
 )
-from index.searching import Best, projected
 from index.store import Store
 from index.whitening import read_score_space
 
@@ -49,6 +52,10 @@ _SHORTLISTS = (32, 128, 512)
 _LINKS, _CARE = 32, 100  # of the graph: links a row has, and rows looked at to choose them
 _MOST_WIDELY = 2048
 _MEMORY_UNTOLD = 4 << 30
+
+
+class CannotMakeError(IndexFileError):
+    """The index is whole, but no search file can be made now."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +92,8 @@ def optimize(
         on_progress: called with (items done, items).
 
     Raises:
-        IndexBusyError: another process is making it.
-        IndexFileError: the index is damaged, has no item, or the file cannot be written.
+        IndexFileError: the index is damaged or has no item, the file cannot be written, or another
+            process is writing it.
         ValueError: there is no such kind.
     """
     path = Path(path)
@@ -101,6 +108,33 @@ def optimize(
     return SearchReport(made.items, made.kind, made.recall_1, made.recall_10, size)
 
 
+def current_search_file(
+    store: Store, space: ScoreSpace | None, on_progress: Callable[[int, int], None]
+) -> SearchFile | None:
+    """The search file of an index, made if need be; None where all rows are to be read instead.
+
+    That is so for small indexes, and where another process is making the file or none can be
+    written.
+
+    Raises:
+        IndexFileError: the index is damaged.
+    """
+    first, last = store.numbers()
+    if last - first < MOST_READ:
+        return None
+    try:
+        found = open_search_file(store, space)
+        if last - found.notes.last[0] <= max(MOST_READ, found.notes.items // 10):
+            return found
+    except NoSearchFileError:
+        pass
+    try:
+        make_search_file(store, space, None, on_progress)
+        return open_search_file(store, space)
+    except (NoSearchFileError, CannotMakeError):
+        return None
+
+
 def make_search_file(
     store: Store,
     space: ScoreSpace | None,
@@ -108,17 +142,15 @@ def make_search_file(
     on_progress: Callable[[int, int], None],
 ) -> Notes:
     """As `optimize`, of an open index."""
-    lock = store.path.with_name(f".{search_path(store.path).name}.lock")
+    path = search_path(store.path)
     try:
-        with only_process(lock) as alone:
+        with only_process(path.with_name(f".{path.name}.lock")) as alone:
             if not alone:
-                raise IndexBusyError(
-                    f"{search_path(store.path)}: another process is making it: try again later"
-                )
+                raise CannotMakeError(f"{path}: another process is making it: try again later")
             return _make(store, space, kind, on_progress)
     except OSError as error:
-        where = error.filename or search_path(store.path)
-        raise IndexFileError(f"{where}: cannot be written: {with_advice(error)}") from error
+        where = error.filename or path
+        raise CannotMakeError(f"{where}: cannot be written: {with_advice(error)}") from error
 
 
 def chosen_kind(items: int, dim: int, memory: int) -> str:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from embedder import Photo, PhotoError
+from embedder import Photo
 from embedder.photos import photo_name
 from embedder.score_space import cosines
 from index.calibration import Calibration
 from index.deciding import decide
 from index.describing import MAX_ERROR, CandidateSet, describe
 from index.results import Match, Matches
-from index.views import Views, as_views, pooled, unreadable_views
+from index.views import Embed, Views, as_views, embed_views, pooled, unreadable_views
 
 Floats = npt.NDArray[np.float32]
-Embed = Callable[[Iterable[Photo], int | None], Iterator[Floats | PhotoError]]
 
 
 @dataclass(frozen=True)
@@ -88,21 +87,13 @@ class Session:
             on_progress: called with (photos done, photos to embed).
         """
         objects = as_views(photos, len(self._names))
-        owners = [at for at, views in enumerate(objects) for _ in views.photos]
-        results: list[Floats | PhotoError] = []
-        for result in self._embed((photo for views in objects for photo in views.photos), jobs):
-            results.append(result)
-            on_progress(len(results), len(owners))
+        found = embed_views(objects, self._embed, jobs, on_progress)
         first = len(self._names)
         self._names += [views.name for views in objects]
-        self._bad += [[] for _ in objects]
-        for owner, result in zip(owners, results, strict=True):
-            if isinstance(result, PhotoError):
-                alone = len(objects[owner].photos) == 1
-                self._bad[first + owner].append(result.reason if alone else str(result))
-            else:
-                self._owners.append(first + owner)
-                self._vectors += list(self._project(result[None]))
+        self._bad += found.bad
+        self._owners += [first + owner for owner in found.owners]
+        for vector in found.vectors:
+            self._vectors += list(self._project(vector[None]))
         self._matches = None
         return self.matches
 

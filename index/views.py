@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from embedder import Photo
+from embedder import Photo, PhotoError
 from embedder.photos import photo_name
+
+Vector = npt.NDArray[np.float32]
+Embed = Callable[[Iterable[Photo], int | None], Iterator[Vector | PhotoError]]
 
 _MOST_NAMED = 3
 
@@ -45,6 +49,41 @@ def as_views(objects: Iterable[Photo | Views], before: int = 0) -> list[Views]:
         if not views.photos:
             raise ValueError(f"expected one photo or more of '{views.name}', got none")
         found.append(views)
+    return found
+
+
+class Embedded(NamedTuple):
+    """What the photos of some objects gave.
+
+    Attributes:
+        vectors: float32 (dim,), of each readable photo.
+        owners: the object of each.
+        bad: of each object, what is wrong with its photos that cannot be read.
+    """
+
+    vectors: list[Vector]
+    owners: list[int]
+    bad: list[list[str]]
+
+
+def embed_views(
+    objects: Sequence[Views],
+    embed: Embed,
+    jobs: int | None,
+    on_progress: Callable[[int, int], None],
+) -> Embedded:
+    """Embed all photos of some objects; `on_progress` is told (photos done, photos)."""
+    owners = [at for at, views in enumerate(objects) for _ in views.photos]
+    found = Embedded([], [], [[] for _ in objects])
+    results = embed((photo for views in objects for photo in views.photos), jobs)
+    for done, (owner, result) in enumerate(zip(owners, results, strict=True), start=1):
+        if isinstance(result, PhotoError):
+            alone = len(objects[owner].photos) == 1
+            found.bad[owner].append(result.reason if alone else str(result))
+        else:
+            found.owners.append(owner)
+            found.vectors.append(result)
+        on_progress(done, len(owners))
     return found
 
 

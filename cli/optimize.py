@@ -1,0 +1,61 @@
+"""`embed optimize`: what a search of a large index needs, made before it is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.output import index_option, json_option, print_json, say
+from cli.progress import photo_progress
+
+if TYPE_CHECKING:
+    from index import SearchReport
+
+_MEANING = {
+    "flat": "compares all, exactly",
+    "hnsw": "a graph (HNSW)",
+    "sq": "lists of vectors in 8 bits a number (IVF, scalar quantisation)",
+    "pq": "lists of vectors in two bits a number (IVF, product quantisation)",
+}
+
+
+@click.command(short_help="Make what a search of a large index needs.")
+@index_option
+@click.option(
+    "--kind",
+    type=click.Choice(tuple(_MEANING)),
+    help="Of FAISS index; 'hnsw' is the fastest to search, and takes long to make and the most "
+    "memory.  [default: by the number of items and the free memory]",
+)
+@json_option
+def optimize(index: Path, kind: str | None, as_json: bool) -> None:
+    """Make the file items.index.search, with which 'embed search' looks through a large index.
+
+    'embed build-index' and the first 'embed search' make it too where it is missing or of an
+    earlier index. It can be deleted. Items that are added later are found without it, until they
+    are many; matching candidates never needs it.
+
+    \b
+    Examples:
+      embed optimize
+      embed optimize --index parts.index --kind hnsw
+    """
+    from index import optimize as make
+
+    with photo_progress("Preparing the search", unit="items", patience=1.0) as show:
+        report = make(index, kind, on_progress=show)
+    describe(report, index)
+    if as_json:
+        print_json(report)
+
+
+def describe(report: SearchReport, index: Path) -> None:
+    """Say on standard error what was made."""
+    if report.kind == "none":
+        say(f"{index}: {report.items:,} items are few enough to be read at each search")
+        return
+    size = f"{report.items:,} items, {report.bytes / 1e6:,.0f} MB"
+    found = f"recall@1 {report.recall_1:.3f}, recall@10 {report.recall_10:.3f}"
+    say(f"{index}.search: {size}, {_MEANING[report.kind]}, {found}")

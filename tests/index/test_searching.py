@@ -1,0 +1,227 @@
+"""The nearest of all items, with and without a search file, beside numpy."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from embedder.errors import IndexFileError
+from embedder.score_space import unit
+from index import Matcher, add_vectors, build_from_vectors, optimize, optimizing, remove_items
+from index.optimizing import chosen_kind
+from index.search_file import NoSearchFileError, open_search_file, search_path
+from index.store import Store
+from index.whitening import read_score_space
+
+ITEMS, DIM, QUERIES, TOP = 3000, 16, 40, 10
+
+
+def made_up(items, seed):
+    rng = np.random.default_rng(seed)
+    families = rng.normal(size=(items // 10 + 1, DIM))
+    return unit(families[np.arange(items) // 10] + 0.5 * rng.normal(size=(items, DIM)))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """An index of items of two photos each."""
+    path = tmp_path_factory.mktemp("built") / "items.index"
+    rng = np.random.default_rng(1)
+    means = np.repeat(made_up(ITEMS, 0), 2, axis=0)
+    ids = [f"sku-{at // 2:05d}" for at in range(2 * ITEMS)]
+    build_from_vectors(means + 0.2 * rng.normal(size=means.shape), ids, path)
+    return path
+
+
+@pytest.fixture
+def index(built, tmp_path):
+    return shutil.copy(built, tmp_path / "items.index")
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """An index of a few hundred items counts as large."""
+    monkeypatch.setattr(optimizing, "MOST_READ", 100)
+
+
+def asked():
+    rng = np.random.default_rng(5)
+    return made_up(ITEMS, 0)[rng.choice(ITEMS, QUERIES)] + 0.2 * rng.normal(size=(QUERIES, DIM))
+
+
+def naive(path, vectors, count=TOP):
+    """Ids and cosines in the score space, from all centroids at once."""
+    with Store.open(path) as store:
+        ids = list(store.ids())
+        centroids, _ = store.centroids(ids)
+        space = read_score_space(store)
+    vectors = unit(vectors).astype(np.float32)
+    if space is not None:
+        centroids, vectors = space.project(centroids), space.project(vectors)
+    scores = vectors @ centroids.T
+    order = np.argsort(-scores, axis=1)[:, :count]
+    return [[ids[at] for at in row] for row in order], np.take_along_axis(scores, order, axis=1)
+
+
+def search(path, vectors, count=TOP):
+    with Matcher.open(path) as matcher:
+        found = matcher.search_vectors(vectors, count)
+    return [[item.item_id for item in one] for one in found], [
+        [item.score for item in one] for one in found
+    ]
+
+
+def share(found, expected):
+    same = [len(set(a) & set(b)) / len(b) for a, b in zip(found, expected, strict=True)]
+    return float(np.mean(same))
+
+
+def test_a_small_index_is_read_and_leaves_no_file(index):
+    found, scores = search(index, asked())
+    expected, cosines = naive(index, asked())
+    assert found == expected
+    np.testing.assert_allclose(scores, cosines, atol=1e-5)
+    assert optimize(index).kind == "none"
+    assert not search_path(index).exists()
+
+
+def test_more_are_asked_for_than_there_are(index):
+    found, _ = search(index, asked()[:2], ITEMS + 5)
+    assert [sorted(one) for one in found] == [[f"sku-{at:05d}" for at in range(ITEMS)]] * 2
+
+
+def test_a_large_index_makes_its_file_at_the_first_search_and_uses_it(index, large):
+    expected, cosines = naive(index, asked())
+    for _ in range(2):
+        found, scores = search(index, asked())
+        assert found == expected
+        np.testing.assert_allclose(scores, cosines, atol=1e-5)
+        made = search_path(index).stat().st_mtime_ns
+    assert search_path(index).stat().st_mtime_ns == made
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "sq", "pq"])
+def test_each_kind_finds_what_it_says_it_does(index, large, kind):
+    report = optimize(index, kind)
+    assert (report.kind, report.items) == (kind, ITEMS)
+    assert report.bytes == search_path(index).stat().st_size
+    found, scores = search(index, asked())
+    expected, cosines = naive(index, asked())
+    assert report.recall_10 >= 0.99 and report.recall_1 >= 0.99
+    assert share(found, expected) >= 0.98
+    assert [one[0] for one in found] == [one[0] for one in expected]
+    # Whatever the file says, what is named has the score of its row.
+    for ids, own, all_ids, known in zip(found, scores, expected, cosines, strict=True):
+        known = dict(zip(all_ids, known, strict=True))
+        for item_id, score in zip(ids, own, strict=True):
+            assert score == pytest.approx(known.get(item_id, score), abs=1e-5)
+        assert own == sorted(own, reverse=True)
+
+
+@pytest.mark.parametrize("kind", ["flat", "sq"])
+def test_items_added_and_removed_since_are_seen_without_another_file(index, large, kind):
+    optimize(index, kind)
+    made = search_path(index).read_bytes()
+    vectors = asked()
+    (first, *_), _ = naive(index, vectors)
+    remove_items(index, [first[0]])
+    add_vectors(index, "new one", vectors[3:4])
+    found, _ = search(index, vectors)
+    assert found[3][0] == "new one"
+    assert first[0] not in found[0]
+    assert share(found, naive(index, vectors)[0]) >= 0.99
+    assert search_path(index).read_bytes() == made
+
+
+def test_where_the_last_row_was_replaced_the_file_is_made_again(index, large):
+    # Its number is given to another item, which the file does not know.
+    optimize(index)
+    with Store.open(index) as store:
+        _, last = store.numbers()
+        (last_id,) = store.numbered(np.array([last])).ids
+    vector = -made_up(ITEMS, 0)[:1]
+    add_vectors(index, last_id, vector, replace=True)
+    found, _ = search(index, vector)
+    assert found[0][0] == last_id
+    assert found == naive(index, vector)[0]
+
+
+def test_a_file_of_another_index_is_not_trusted(index, large, tmp_path):
+    other = tmp_path / "other.index"
+    rng = np.random.default_rng(9)
+    ids = [f"sku-{at:05d}" for at in range(ITEMS)]
+    build_from_vectors(rng.normal(size=(ITEMS, DIM)), ids, other)
+    optimize(other)
+    shutil.copy(search_path(other), search_path(index))
+    with (
+        Store.open(index) as store,
+        pytest.raises(NoSearchFileError, match=r"of another index"),
+    ):
+        open_search_file(store, read_score_space(store))
+    assert search(index, asked())[0] == naive(index, asked())[0]
+    assert search_path(index).read_bytes() != search_path(other).read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["flat", "sq"])
+def test_damage_anywhere_is_seen_and_mended(index, large, kind):
+    optimize(index, kind)
+    path, whole = search_path(index), search_path(index).read_bytes()
+    expected, _ = search(index, asked())
+    rng = np.random.default_rng(3)
+    places = {0, len(whole) // 2, len(whole) - 1, len(whole) - 12, len(whole) - 100}
+    places |= set(rng.integers(0, len(whole), 15).tolist())
+    for at in places:
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << rng.integers(8)
+        path.write_bytes(bytes(damaged))
+        with Store.open(index) as store, pytest.raises(NoSearchFileError):
+            open_search_file(store, read_score_space(store))
+    for cut in (b"", whole[:10], whole[: len(whole) // 2], whole[:-1]):
+        path.write_bytes(cut)
+        assert search(index, asked()[:1])[0] == expected[:1]
+
+
+def test_notes_of_the_wrong_kind_are_damage(index, large):
+    optimize(index)
+    path, whole = search_path(index), search_path(index).read_bytes()
+    length = int.from_bytes(whole[-16:-8], "little")
+    notes = json.loads(whole[-16 - length : -16])
+    for wrong in ({"items": "many"}, {"last": 3}, {"last": [1]}, {"more": 1}, {"effort": -1}):
+        content = json.dumps(notes | wrong).encode()
+        tail = content + len(content).to_bytes(8, "little") + whole[-8:]
+        path.write_bytes(whole[: -16 - length] + tail)
+        with Store.open(index) as store, pytest.raises(NoSearchFileError, match="damaged"):
+            open_search_file(store, read_score_space(store))
+
+
+def test_a_file_that_cannot_be_written_leaves_reading_all_rows(index, large):
+    search_path(index).with_name("items.index.search.building").mkdir()
+    with pytest.raises(IndexFileError, match=r"items\.index\.search.*cannot be written"):
+        optimize(index)
+    assert search(index, asked())[0] == naive(index, asked())[0]
+    assert not search_path(index).exists()
+
+
+def test_the_kind_follows_from_size_and_memory():
+    gigabyte = 1 << 30
+    assert chosen_kind(1_000_000, 100, gigabyte) == "flat"
+    assert chosen_kind(10_000_000, 100, 8 * gigabyte) == "sq"
+    assert chosen_kind(10_000_000, 100, gigabyte) == "pq"
+
+
+def test_an_index_without_items_and_a_kind_that_is_none(index, tmp_path):
+    with pytest.raises(ValueError, match="expected a kind of flat, hnsw, sq, pq, got 'tree'"):
+        optimize(index, "tree")
+    with Store.open(index) as store:
+        ids = list(store.ids())
+    remove_items(index, ids)
+    with pytest.raises(IndexFileError, match="expected an index with items"):
+        optimize(index, "flat")
+    assert search(index, asked()[:2]) == ([[], []], [[], []])
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_a_count_below_one_is_refused(index, count):
+    with pytest.raises(ValueError, match="expected a count of 1 or more"):
+        search(index, asked(), count)
