@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from index.candidates import candidate_line, read_candidates
     from index.editing import AddReport, add_item, remove_items
     from index.evaluating import Evaluation, evaluate
+    from index.exporting import export_vectors
     from index.findings import Audit
     from index.matching import Matcher
     from index.recalibrating import CalibrationReport, calibrate_index
     from index.results import Alternative, Match, Matches
     from index.session import Session
     from index.vector_building import VectorsReport, add_vectors, build_from_vectors
+    from index.vector_files import read_vectors
     from index.verifying import Verified, verify_index
     from index.views import Views
 
@@ -44,7 +46,9 @@ __all__ = [
     "calibrate_index",
     "candidate_line",
     "evaluate",
+    "export_vectors",
     "read_candidates",
+    "read_vectors",
     "remove_items",
     "verify_index",
 ]
@@ -71,7 +75,9 @@ _MODULE_OF = {
     "calibrate_index": "index.recalibrating",
     "candidate_line": "index.candidates",
     "evaluate": "index.evaluating",
+    "export_vectors": "index.exporting",
     "read_candidates": "index.candidates",
+    "read_vectors": "index.vector_files",
     "remove_items": "index.editing",
     "verify_index": "index.verifying",
 }
