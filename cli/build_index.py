@@ -64,6 +64,7 @@ def build_index(
       embed build-index catalogue
       embed build-index catalogue --model parts.model --index parts.index
       embed build-index catalogue --repair
+      embed build-index catalogue --embedder network.onnx
       embed build-index --vectors vectors.npz
     """
     if vectors is not None:

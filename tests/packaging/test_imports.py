@@ -69,7 +69,7 @@ def test_the_match_command_loads_only_what_it_needs(
     assert ours == {
         *("cli", "cli.main", "cli.match", "cli.output", "cli.photos_given", "cli.progress"),
         *("embedder", "embedder.catalogue", "embedder.errors", "embedder.inference"),
-        *("embedder.advice", "embedder.labelled_vectors", "embedder.locking"),
+        *("embedder.advice", "embedder.labelled_vectors", "embedder.litert", "embedder.locking"),
         *("embedder.model_files", "embedder.parallel", "embedder.photo_formats"),
         *("embedder.photos", "embedder.quiet", "embedder.score_space", "embedder.version"),
         *("index", "index.assignment", "index.calibration", "index.candidates"),
