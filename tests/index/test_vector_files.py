@@ -133,7 +133,7 @@ def test_an_index_of_an_export_is_that_index(kind, built, exported, tmp_path):
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     st.lists(st.text(min_size=1, max_size=8).filter(lambda text: is_listable(same_form(text)))),
@@ -232,7 +232,7 @@ def test_a_vector_of_no_use_is_named_by_its_row(kind, bad, tmp_path):
 def test_an_id_that_no_list_can_hold_is_named_by_its_row(kind, tmp_path):
     # A file of lines has some of them as two.
     of_lines = [item for item in REFUSED if "\n" not in item and max(item, default="") < "\ud800"]
-    for item in of_lines:
+    for item in of_lines[:: 5 if kind == "faiss" else 1]:  # each takes a process of its own
         if kind == "npz" and item.endswith("\0"):
             continue  # numpy takes these off
         said = refusal(write(tmp_path / f"some.{kind}", ["a", "b", item], np.ones((3, 2))))
