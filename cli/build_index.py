@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from cli.output import (
     index_option,
@@ -18,9 +19,18 @@ from cli.output import (
 )
 from cli.progress import photo_progress
 
+_FOR_PHOTOS = {"catalogue", "model", "embedder", "skip_empty", "repair", "jobs"}
+
 
 @click.command(name="build-index", short_help="Embed a catalogue's photos into an index file.")
-@click.argument("catalogue", type=click.Path(path_type=Path))
+@click.argument("catalogue", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--vectors",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Build it from vectors that were made elsewhere, and no CATALOGUE: .npz (arrays ids and "
+    "vectors), .parquet (columns id and vector), or .faiss with the ids in FILE.ids.txt.",
+)
 @model_option
 @index_option
 @click.option("--skip-empty", is_flag=True, help="Leave out items without a readable photo.")
@@ -31,8 +41,11 @@ from cli.progress import photo_progress
 )
 @json_option
 @jobs_option
+@click.pass_context
 def build_index(
-    catalogue: Path,
+    context: click.Context,
+    catalogue: Path | None,
+    vectors: Path | None,
     model: Path,
     index: Path,
     skip_empty: bool,
@@ -51,7 +64,57 @@ def build_index(
       embed build-index catalogue
       embed build-index catalogue --model parts.model --index parts.index
       embed build-index catalogue --repair
+      embed build-index catalogue --embedder network.onnx
+      embed build-index --vectors vectors.npz
     """
+    if vectors is not None:
+        _refuse_options_of_photos(context)
+        _from_vectors(vectors, index, as_json)
+    elif catalogue is not None:
+        _from_photos(catalogue, model, index, skip_empty, repair, as_json, jobs)
+    else:
+        raise click.UsageError("expected CATALOGUE or --vectors FILE, found neither")
+
+
+def _refuse_options_of_photos(context: click.Context) -> None:
+    """Vectors are taken as they are: nothing is embedded, left out, or taken over."""
+    for option in context.command.params:
+        if option.name not in _FOR_PHOTOS:
+            continue
+        if context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
+            name = "CATALOGUE" if isinstance(option, click.Argument) else option.opts[0]
+            raise click.UsageError(f"expected --vectors or {name}, found both")
+
+
+def _from_vectors(vectors: Path, index: Path, as_json: bool) -> None:
+    from index import build_from_vectors, read_vectors
+
+    found = read_vectors(vectors)
+    try:
+        report = build_from_vectors(*found, index)
+    except MemoryError:
+        raise click.ClickException(
+            f"{vectors}: expected vectors that memory can hold, found more: build parts of it"
+        ) from None
+    if not report.calibrated:
+        say(
+            "There are too few vectors to fit confidences to: expected 20 or more of items that "
+            "have four"
+        )
+    say(f"{index}: {report.items:,} items, {report.photos:,} vectors")
+    if as_json:
+        print_json(report)
+
+
+def _from_photos(
+    catalogue: Path,
+    model: Path,
+    index: Path,
+    skip_empty: bool,
+    repair: bool,
+    as_json: bool,
+    jobs: int | None,
+) -> None:
     from embedder import Embedder, read_catalogue
     from embedder.quiet import native_output_silenced
     from index import build_index as build

@@ -139,7 +139,7 @@ def what_was_asked(found: Evaluation) -> str:
     flatters = ": new ones will be matched worse" if kinds.flattered else " left out"
     parts = [
         (kinds.new, "new"),
-        (kinds.held_out, "that training held out"),
+        (kinds.held_out, "that training did not see"),
         (kinds.trained, f"that training saw{flatters}"),
         (kinds.other_items, "of items that the index does not have left out"),
         (kinds.by_hand, "of items that were added by hand left out"),

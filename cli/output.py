@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from embedder.errors import PhotoError
 
@@ -28,15 +29,50 @@ _NOT_SHOWN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
-model_option = click.option(
+
+def _one_of_both(context: click.Context, option: click.Parameter, value: Path) -> Path:
+    """What --embedder says, which is read first, in the place of --model."""
+    embedder: Path | None = context.meta.get(_EMBEDDER)
+    if embedder is None:
+        return value
+    if context.get_parameter_source("model") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("expected --model or --embedder, found both")
+    return embedder
+
+
+def _note_embedder(context: click.Context, option: click.Parameter, value: Path | None) -> None:
+    context.meta[_EMBEDDER] = value
+
+
+_EMBEDDER = "cli.output.embedder"
+
+model_folder_option = click.option(
     "--model",
     type=click.Path(path_type=Path),
     default="items.model",
     envvar="EMBED_MODEL",
     show_default=True,
     show_envvar=True,
+    callback=_one_of_both,
     help="The model folder.",
 )
+_embedder_option = click.option(
+    "--embedder",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    is_eager=True,
+    expose_value=False,
+    callback=_note_embedder,
+    help="A .tflite or .onnx file of any network from a photo to a vector, in place of a model "
+    "folder.",
+)
+
+
+def model_option(command: Callable[..., None]) -> Callable[..., None]:
+    """The options --model and --embedder; either is `model` to the command."""
+    return model_folder_option(_embedder_option(command))
+
+
 index_option = click.option(
     "--index",
     type=click.Path(path_type=Path),

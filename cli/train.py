@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from cli.output import json_option, model_option, print_json, say, share
+from cli.output import json_option, model_folder_option, print_json, say, share
 from cli.training_progress import training_progress
 
 
@@ -26,7 +26,7 @@ def _amounts(
 
 @click.command(short_help="Learn to tell the items of a catalogue apart.")
 @click.argument("catalogue", type=click.Path(path_type=Path))
-@model_option
+@model_folder_option
 @click.option(
     "--backbone",
     default="compact",

@@ -72,9 +72,8 @@ def _print(found: Verified, of_model: list[str], index: Path, model: Path | None
 
 
 def _other_model(found: Verified, model: Path) -> list[str]:
-    from embedder.model_files import read_model_info
+    from embedder.verifying import fingerprint_of
 
-    fingerprint = read_model_info(model).fingerprint
-    if found.info is None or found.info.fingerprint == fingerprint:
+    if found.info is None or found.info.fingerprint == fingerprint_of(model):
         return []
     return [f"{model}: not the model that the index was built with"]

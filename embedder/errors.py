@@ -2,8 +2,8 @@
 
     EmbedError
     ├── PhotoError          one photo cannot be read; carries its name and the reason
-    ├── CatalogueError      a catalogue folder or manifest is not as expected
-    ├── ModelError          a model folder is missing, damaged, or does not fit the index
+    ├── CatalogueError      a catalogue folder, manifest or file of vectors is not as expected
+    ├── ModelError          a model is missing, damaged, or does not fit the index
     ├── TrainingError       training cannot start or go on
     ├── MissingExtraError   an optional dependency is not installed; names the extra
     ├── IndexFileError      an index file is missing, damaged or of another version
@@ -44,11 +44,11 @@ class PhotoError(EmbedError):
 
 
 class CatalogueError(EmbedError):
-    """A catalogue folder or manifest is not as expected."""
+    """A catalogue folder, a manifest or a file of vectors is not as expected."""
 
 
 class ModelError(EmbedError):
-    """A model folder is missing, damaged, of another version, or does not fit the index."""
+    """A model is missing, damaged, of another version, or does not fit the index."""
 
 
 class TrainingError(EmbedError):

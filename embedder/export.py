@@ -8,6 +8,7 @@ import os
 import shutil
 from contextlib import redirect_stdout, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from embedder.checkpoints import named, save_arrays
 from embedder.errors import TrainingError
 from embedder.inference import Embedder
 from embedder.labelled_vectors import LabelledVectors
+from embedder.litert import load_trained
 from embedder.model_files import (
     HELD_OUT,
     LITERT,
@@ -92,7 +94,7 @@ def save_model(
             (new / HELD_OUT).write_bytes(held_out.to_bytes())
         hashes = {file.name: _sha256(file) for file in sorted(new.iterdir())}
         info = replace(info, sha256=hashes)
-        embedder = Embedder(info, content)
+        embedder = Embedder(info, partial(load_trained, content, info.architecture, LITERT))
         with native_output_silenced():
             embedder.warm_up()
         cosine = lowest_cosine(embedder, photos, expected)

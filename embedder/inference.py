@@ -1,37 +1,28 @@
-"""`Embedder`: photos to embeddings with a trained model, on LiteRT."""
+"""`Embedder`: photos to embeddings, with a trained model or another network."""
 
 from __future__ import annotations
 
 import os
 import queue
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from reprlib import repr as shortened
-from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from embedder.errors import ModelError, PhotoError, in_one_line
+from embedder.errors import ModelError, PhotoError
 from embedder.labelled_vectors import LabelledVectors
+from embedder.litert import Run, load_trained
+from embedder.litert import Vector as Vector
 from embedder.model_files import (
     HELD_OUT,
     LITERT,
     ModelInfo,
     current_folder,
+    is_network,
     read_checked,
     read_model_info,
 )
 from embedder.parallel import default_jobs, ordered_map
 from embedder.photos import Photo, Pixels, photo_name, prepare
-
-if TYPE_CHECKING:
-    from ai_edge_litert.interpreter import Interpreter
-
-Vector = npt.NDArray[np.float32]
-
-_NORM_TOLERANCE = 0.01
-_LONGEST_REASON = 300
 
 
 class Embedder:
@@ -40,25 +31,41 @@ class Embedder:
     Each photo is embedded by itself, so its embedding never depends on the photos beside it.
 
     Attributes:
-        info: what model.json says.
+        info: what model.json says, or what there is to say of another network.
     """
 
-    def __init__(self, info: ModelInfo, litert_model: bytes, folder: Path | None = None) -> None:
+    def __init__(
+        self, info: ModelInfo, load: Callable[[], Run], folder: Path | None = None
+    ) -> None:
         self.info = info
         self._folder = folder
-        self._content = litert_model
-        self._idle: queue.SimpleQueue[Interpreter] = queue.SimpleQueue()
+        self._load = load
+        self._idle: queue.SimpleQueue[Run] = queue.SimpleQueue()
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str] = "items.model") -> Embedder:
-        """Open a model folder.
+    def open(cls, path: str | os.PathLike[str] = "items.model") -> Embedder:
+        """Open a model folder, or a network in a file.
+
+        Args:
+            path: the model folder; or a `.tflite` or `.onnx` file of any network that takes one
+                square photo and gives one vector, which is scaled to unit norm here. What such a
+                network takes for light and dark is in FILE.json (`docs/howto/networks.md`).
 
         Raises:
-            ModelError: there is none, or a file of it is missing or damaged.
+            ModelError: there is none, a file of it is missing or damaged, or the network takes or
+                gives something else.
+            MissingExtraError: `.onnx` without the extra [onnx].
         """
-        path = current_folder(Path(folder))
-        info = read_model_info(path)
-        return cls(info, read_checked(path, LITERT, info), path)
+        path = Path(path)
+        if is_network(path):
+            from embedder.network_files import open_network
+
+            return cls(*open_network(path))
+        folder = current_folder(path)
+        info = read_model_info(folder)
+        content = read_checked(folder, LITERT, info)
+        load = partial(load_trained, content, info.architecture, folder / LITERT)
+        return cls(info, load, folder)
 
     def held_out(self) -> LabelledVectors | None:
         """The photos held out of training; None where the model has none.
@@ -78,7 +85,7 @@ class Embedder:
         """Load the model now instead of with the first photo.
 
         Raises:
-            ModelError: LiteRT cannot load it.
+            ModelError: it cannot be loaded.
         """
         self._idle.put(self._borrow())
 
@@ -118,54 +125,16 @@ class Embedder:
         """Embed one prepared photo: uint8 (size, size, 3) -> float32 (dim,) of unit norm.
 
         Raises:
-            ModelError: LiteRT cannot load or run the model, or what it gives is no such vector.
+            ModelError: the model cannot be loaded or run, or what it gives is no such vector.
         """
-        interpreter = self._borrow()
+        run = self._borrow()
         try:
-            interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels[None])
-            interpreter.invoke()
-            output = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-        except (ValueError, RuntimeError, MemoryError) as error:
-            raise self._error("LiteRT cannot run the model", error) from error
+            return run(pixels)
         finally:
-            self._idle.put(interpreter)
-        vector: Vector = output[0]
-        # np.dot warns of no overflow. With NaN the comparison fails too.
-        if not abs(float(np.dot(vector, vector)) - 1) < _NORM_TOLERANCE:
-            raise self._error("expected a vector of length 1, found another", None)
-        return vector
+            self._idle.put(run)
 
-    def _borrow(self) -> Interpreter:
+    def _borrow(self) -> Run:
         try:
             return self._idle.get_nowait()
         except queue.Empty:
-            return self._new_interpreter()
-
-    def _new_interpreter(self) -> Interpreter:
-        from ai_edge_litert.interpreter import Interpreter
-
-        try:
-            # One thread each: photos run in parallel, and batches of one are as fast as larger
-            # ones then (docs/architecture.md).
-            interpreter = Interpreter(model_content=self._content, num_threads=1)
-            interpreter.allocate_tensors()
-        except (ValueError, RuntimeError, MemoryError) as error:
-            raise self._error("LiteRT cannot load the model", error) from error
-        self._refuse_other_shapes(interpreter)
-        return interpreter
-
-    def _refuse_other_shapes(self, interpreter: Interpreter) -> None:
-        size, dim = self.info.architecture.size, self.info.architecture.dim
-        expected = [("uint8", (1, size, size, 3)), ("float32", (1, dim))]
-        found = [
-            (np.dtype(tensor["dtype"]).name, tuple(tensor["shape"].tolist()))
-            for tensor in (*interpreter.get_input_details(), *interpreter.get_output_details())
-        ]
-        if found != expected:
-            raise self._error(f"expected shapes {expected}, found {shortened(found)}", None)
-
-    def _error(self, what: str, error: Exception | None) -> ModelError:
-        where = LITERT if self._folder is None else self._folder / LITERT
-        # LiteRT says all that is wrong, which can be a thousand things.
-        why = "" if error is None else f": {in_one_line(error, _LONGEST_REASON)}"
-        return ModelError(f"{where}: {what}{why}: train again or restore the folder")
+            return self._load()

@@ -13,7 +13,7 @@ import re
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from reprlib import repr as shortened
-from typing import Any
+from typing import Any, ClassVar
 
 from embedder.errors import ModelError
 
@@ -28,8 +28,10 @@ HELD_OUT = "held_out.vectors"
 
 # A folder from elsewhere may hold anything: larger files are not read. The others can have as much
 # as LiteRT can address.
-_MOST_BYTES = {MODEL_JSON: 1 << 20, HELD_OUT: 1 << 26}
-_MOST_OF_OTHERS = (1 << 31) - 1
+_MOST_OF = {MODEL_JSON: 1 << 20, HELD_OUT: 1 << 26}
+MOST_BYTES = (1 << 31) - 1
+
+NETWORK_SUFFIXES = (".tflite", ".onnx")
 
 _RESTORE = "train again or restore the folder"
 
@@ -71,7 +73,11 @@ class ModelInfo:
             where those were better on the photos held out; None where they were not.
         training: facts about the training, for people: items, photos, accuracy, versions ...
         sha256: of each of the other files of the folder, in hexadecimal.
+        ready_made: whether it is no model folder, but a network (`embedder.network_files`) that did
+            not learn from the catalogue.
     """
+
+    ready_made: ClassVar[bool] = False
 
     architecture: Architecture
     temperature: float
@@ -104,6 +110,11 @@ def current_folder(folder: Path) -> Path:
     return former if (former / MODEL_JSON).is_file() and not folder.exists() else folder
 
 
+def is_network(path: Path) -> bool:
+    """Whether a path is that of a network in a file of its own, and of no model folder."""
+    return path.is_file() or (path.suffix.lower() in NETWORK_SUFFIXES and not path.is_dir())
+
+
 def write_model_info(folder: Path, info: ModelInfo) -> None:
     """Write model.json; the other files must be in the folder already, and match `info.sha256`."""
     document = {
@@ -128,6 +139,10 @@ def read_model_info(folder: Path) -> ModelInfo:
         raise ModelError(
             f"{folder}: expected a model folder, found none: train one with 'embed train', "
             "or name one with --model"
+        ) from None
+    except NotADirectoryError:
+        raise ModelError(
+            f"{folder}: expected a model folder, found a file: name another with --model"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: cannot be read as JSON: {error}: {_RESTORE}") from error
@@ -169,17 +184,25 @@ def read_checked(folder: Path, name: str, info: ModelInfo) -> bytes:
     return content
 
 
-def _content(path: Path) -> bytes:
-    """All of a file; of a pipe or a device there is no end."""
+def read_bounded(path: Path, most: int) -> bytes:
+    """All of a file; of a pipe or a device there is no end.
+
+    Raises:
+        ModelError: it has more than so many bytes, or is no file.
+        OSError: it cannot be read.
+    """
     if path.exists() and not path.is_file():
         raise ModelError(f"{path}: cannot be read: expected a file, found a folder or special file")
-    most = _MOST_BYTES.get(path.name, _MOST_OF_OTHERS)
     with path.open("rb") as file:
         if (found := os.fstat(file.fileno()).st_size) > most:
             raise ModelError(
                 f"{path}: cannot be read: expected at most {most:,} bytes, found {found:,}"
             )
         return file.read(found)
+
+
+def _content(path: Path) -> bytes:
+    return read_bounded(path, _MOST_OF.get(path.name, MOST_BYTES))
 
 
 def _info(document: dict[str, Any]) -> ModelInfo:

@@ -1,4 +1,4 @@
-"""Whether a model folder is whole, and whether it runs."""
+"""Whether a model is whole, and whether it runs."""
 
 from __future__ import annotations
 
@@ -7,17 +7,45 @@ from pathlib import Path
 
 from embedder.errors import ModelError
 from embedder.inference import Embedder
-from embedder.model_files import current_folder, read_checked, read_model_info
+from embedder.model_files import current_folder, is_network, read_checked, read_model_info
 from embedder.probing import probe
 
 
-def model_problems(folder: str | os.PathLike[str]) -> list[str]:
-    """What is wrong with a model folder: a line each, none if it is whole.
+def model_problems(model: str | os.PathLike[str]) -> list[str]:
+    """What is wrong with a model: a line each, none if it is whole.
 
-    Every file is checked against model.json. Only then does the model run, in another process, on
-    one photo.
+    Every file of a model folder is checked against model.json. Only then does the model run, in
+    another process, on one photo. So does a network in a file, of which only the index knows the
+    hash.
     """
-    path = current_folder(Path(folder))
+    path = current_folder(Path(model))
+    return _folder_problems(path) if not is_network(path) else _network_problems(path)
+
+
+def fingerprint_of(model: str | os.PathLike[str]) -> str:
+    """What an index is bound to, without loading the model.
+
+    Raises:
+        ModelError: there is none, or its description is damaged.
+    """
+    path = current_folder(Path(model))
+    if not is_network(path):
+        return read_model_info(path).fingerprint
+    from embedder.network_files import read_network
+
+    return read_network(path).fingerprint
+
+
+def _network_problems(path: Path) -> list[str]:
+    try:
+        fingerprint_of(path)
+        probe(path)
+    except ModelError as error:
+        return [str(error)]
+    return []
+
+
+def _folder_problems(path: Path) -> list[str]:
     try:
         info = read_model_info(path)
     except ModelError as error:

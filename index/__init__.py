@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from index.candidates import candidate_line, read_candidates
     from index.editing import AddReport, add_item, remove_items
     from index.evaluating import Evaluation, evaluate
+    from index.exporting import export_vectors
     from index.findings import Audit
     from index.matching import Matcher
     from index.nearest import Neighbour
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from index.searching import Found
     from index.session import Session
     from index.vector_building import VectorsReport, add_vectors, build_from_vectors
+    from index.vector_files import read_vectors
     from index.verifying import Verified, verify_index
     from index.views import Views
 
@@ -50,8 +52,10 @@ __all__ = [
     "calibrate_index",
     "candidate_line",
     "evaluate",
+    "export_vectors",
     "optimize",
     "read_candidates",
+    "read_vectors",
     "remove_items",
     "verify_index",
 ]
@@ -81,8 +85,10 @@ _MODULE_OF = {
     "calibrate_index": "index.recalibrating",
     "candidate_line": "index.candidates",
     "evaluate": "index.evaluating",
+    "export_vectors": "index.exporting",
     "optimize": "index.optimizing",
     "read_candidates": "index.candidates",
+    "read_vectors": "index.vector_files",
     "remove_items": "index.editing",
     "verify_index": "index.verifying",
 }

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
@@ -23,8 +22,6 @@ from embedder.errors import CatalogueError, IndexFileError, PhotoError
 from embedder.inference import Embedder, Vector
 from embedder.photos import photo_name
 from index import whitening
-from index.calibrating import background, calibrate
-from index.calibration import kept_calibration, write_calibration
 from index.changes import copy_or_new, remove_changed, signature, signatures_of
 from index.database import (
     is_damage,
@@ -35,6 +32,7 @@ from index.database import (
     refuse_newer,
 )
 from index.embedding import Embedded, State, embed_photos
+from index.finishing import finish_ready_made, finish_trained, items_to_fit, photos_to_fit
 from index.kept_photos import DamagedKeptError, KeptPhotos, kept_beside
 from index.schema import IndexInfo
 from index.statistics import gather
@@ -83,11 +81,13 @@ def build_index(
     """Build an index, or bring one up to date: only photos that are new or changed are embedded.
 
     With a model that asks for it, scores are whitened (`embedder.score_space`) where there are
-    photos enough. Items that `index.editing.add_item` added stay, unless the catalogue has them.
+    photos enough; with a network that did not learn from the catalogue, where photos of the index
+    say that this is better (`index.finishing`). Items that `index.editing.add_item` added stay,
+    unless the catalogue has them.
 
     Args:
         catalogue: items and photos.
-        embedder: the trained model.
+        embedder: the trained model, or another network.
         path: the index file; an index of another model there is replaced.
         skip_empty: leave out items without a readable photo instead of failing.
         repair: look at all that an index which is there says, and take nothing over of it but what
@@ -164,14 +164,17 @@ def _build(
         (start := copy_or_new(path, unfinished, info, repair)).store as store,
         KeptPhotos.open(kept_beside(path), fingerprint, dim) as kept,
     ):
-        sample = frozenset[str]()
+        ready_made = embedder.info.ready_made
+        to_fit = items_to_fit(catalogue.items) if ready_made else frozenset[str]()
+        spread = frozenset[str]()
         if embedder.info.whitened_temperature is not None:
-            sample = whitening.sample(catalogue.items)
-        gone, changed = remove_changed(store, signatures, sample)
+            spread = whitening.sample(catalogue.items)
+        lacking = whitening.without_spread(store, spread) | kept.without(to_fit)
+        gone, changed = remove_changed(store, signatures, lacking)
         photos = _Progress(sum(len(catalogue.items[item]) for item in changed), on_progress, kept)
         found = embed_photos(catalogue, changed, kept, embedder, jobs)
         for item, given in groupby(map(photos.count, found), attrgetter("item_id")):
-            _put_item(store, item, given, item in sample)
+            _put_item(store, item, given, item in spread)
         kept.remove_others(catalogue.items)
         kept.commit()
         lost = start.lost - signatures.keys()
@@ -179,7 +182,13 @@ def _build(
         _refuse_empty(report.empty, skip_empty)
         if not report.items:
             raise CatalogueError(f"{catalogue.source}: no item has a readable photo")
-        calibrated = _finish(store, start.whitened, embedder, len(gone) + len(changed))
+        before, count = start.whitened, len(gone) + len(changed)
+        if ready_made:
+            known = photos_to_fit(kept, to_fit)
+            calibration = finish_ready_made(store, known, before=before, changed=count)
+        else:
+            calibration = finish_trained(store, embedder, before, count)
+    calibrated = calibration is not None and calibration.given
     return replace(report, uncalibrated=start.calibrated and not calibrated)
 
 
@@ -247,7 +256,7 @@ def _put_item(store: Store, item: str, photos: Iterable[Embedded], sampled: bool
             states.append(photo.state)
             yield photo.name, photo.result
 
-    row, running, unreadable = gather(item, named(), store.info.dim)
+    row, running, unreadable = gather(item, named(), store.info.dim, scatter=sampled)
     if row is not None:
         # Of the files as they were when they were read, for what changed since to be seen.
         sign, reference = signature(names, states), photo_name(row.reference)
@@ -255,25 +264,3 @@ def _put_item(store: Store, item: str, photos: Iterable[Embedded], sampled: bool
         if sampled:
             whitening.put_spread(store, row, running)
     store.put_unreadable(item, unreadable)
-
-
-def _finish(store: Store, whitened: bool | None, embedder: Embedder, changed: int) -> bool:
-    """Fits the score space and the calibration, and says that the index is whole.
-
-    Returns:
-        whether the calibration is to photos that somebody gave.
-    """
-    temperature = embedder.info.whitened_temperature
-    space = whitening.fit(store)
-    if space is None or temperature is None:
-        whitening.write_score_space(store, None)
-    else:
-        whitening.write_score_space(store, space)
-        store.write_info(replace(store.info, whitened=True, temperature=temperature))
-    others = background(store)
-    calibration = kept_calibration(store, changed) if whitened == store.info.whitened else None
-    if calibration is None and (held_out := embedder.held_out()) is not None:
-        calibration = calibrate(store, held_out, others, given=False)
-    write_calibration(store, calibration, others)
-    store.write_info(replace(store.info, created=datetime.now(UTC).isoformat("T", "seconds")))
-    return calibration is not None and calibration.given

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Container
 from pathlib import Path
 from typing import NamedTuple
 
 from embedder.catalogue import Catalogue
 from embedder.errors import IndexFileError
-from index import whitening
 from index.calibration import read_calibration
 from index.database import (
     is_damage,
@@ -119,28 +119,24 @@ def _calibrated(store: Store, without: bool) -> bool:
 
 
 def remove_changed(
-    store: Store, signatures: dict[str, bytes], sample: frozenset[str]
+    store: Store, signatures: dict[str, bytes], lacking: Container[str]
 ) -> tuple[list[str], list[str]]:
     """Take out of a store what is gone from a catalogue, and what has changed in it.
 
     Args:
         store: to take it out of.
         signatures: of the items of the catalogue.
-        sample: the items whose spread is needed.
+        lacking: items of which something else is not there that their photos give.
 
     Returns:
         The ids of the items that are gone, and of those to put in anew.
     """
     before = store.signatures()
-    spreads = {item for item, _ in whitening.whole_spreads(store)}
     changed = [
-        item
-        for item, sign in signatures.items()
-        if before.get(item) != sign or (item in sample and item not in spreads)
+        item for item, sign in signatures.items() if before.get(item) != sign or item in lacking
     ]
     gone = [
         item for item, sign in before.items() if item not in signatures and sign != ADDED_BY_HAND
     ]
-    store.remove_spreads(spreads - sample)
     store.remove([*gone, *changed])
     return gone, changed

@@ -114,7 +114,7 @@ def refuse_other_model(path: Path, info: IndexInfo, fingerprint: str) -> None:
     if fingerprint != info.fingerprint:
         raise ModelError(
             f"{path} was built with another model: build the index again with this one, or "
-            "name the right one with --model"
+            "name the right one with --model or --embedder"
         )
 
 

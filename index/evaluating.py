@@ -149,7 +149,7 @@ def evaluate(
         ModelError: the model is not that of the index, or cannot be run.
     """
     found = photo_vectors(catalogue, embedder, store, jobs=jobs, on_progress=on_embedded)
-    asked, kinds = questions(found, store, embedder.held_out())
+    asked, kinds = questions(found, store, embedder.held_out(), embedder.info.ready_made)
     ranks = _ranks(asked, store)
     items, item = np.unique(asked.item, return_inverse=True)
     weights = resampled(len(items))

@@ -140,6 +140,13 @@ class KeptPhotos:
         finally:
             self._connection.close()
 
+    def without(self, items: Iterable[str]) -> set[str]:
+        """Those of some items of which no photo is kept."""
+        query = "SELECT EXISTS (SELECT 1 FROM photos WHERE item_id = ?)"
+        with _errors(self._path):
+            rows = ((item, self._connection.execute(query, (item,)).fetchone()) for item in items)
+            return {item for item, (there,) in rows if not there}
+
     def of_item(self, item_id: str) -> dict[bytes, KeptPhoto]:
         """The photos of an item by name; damaged ones are left out."""
         query = "SELECT name, size, changed, digest, vector, checksum FROM photos WHERE item_id = ?"

@@ -55,7 +55,8 @@ class Matcher:
 
         Args:
             index: the index file.
-            model: the model folder; `items.model` beside the index unless given.
+            model: the model folder, or the file of another network, as `Embedder.open` takes it;
+                `items.model` beside the index unless given.
 
         Raises:
             IndexFileError: there is no index, or it is damaged or of a newer version.

@@ -36,7 +36,8 @@ class Kinds(NamedTuple):
 
     Attributes:
         new: photos that the index was not built from.
-        held_out: photos of the index that training did not see.
+        held_out: photos of the index that training did not see; of a network that did not learn
+            from the catalogue all of them.
         trained: photos of the index that training saw, or may have seen.
         other_items: photos of items that the index does not have.
         by_hand: photos of items that were added by hand: nobody knows whether the index has them.
@@ -102,7 +103,7 @@ class Questions:
 
 
 def questions(
-    found: PhotoVectors, store: Store, held_out: LabelledVectors | None
+    found: PhotoVectors, store: Store, held_out: LabelledVectors | None, unseen: bool = False
 ) -> tuple[Questions, Kinds]:
     """Choose the photos that tell the truth, and fetch what they are compared with.
 
@@ -113,6 +114,7 @@ def questions(
         found: the photos of a catalogue.
         store: the index.
         held_out: the photos that training held out, if the model has any.
+        unseen: whether training saw none of them, being over before.
 
     Raises:
         CatalogueError: no photo can be asked.
@@ -128,7 +130,7 @@ def questions(
     # Without its only photo an item is nothing.
     alone = np.array([item in rows and rows[item].photos < 2 for item in found.items], np.bool_)
     indexed = found.indexed & known & ~alone & ~by_hand
-    held &= indexed
+    held = indexed if unseen else held & indexed
     new = known & ~found.indexed & ~by_hand
     flattered = not (held | new).any()
     usable = np.flatnonzero(indexed if flattered else held | new)

@@ -32,15 +32,22 @@ class Gathered(NamedTuple):
     unreadable: list[PhotoError]
 
 
-def gather(item_id: str, photos: Iterable[tuple[str, Vector | PhotoError]], dim: int) -> Gathered:
+def gather(
+    item_id: str,
+    photos: Iterable[tuple[str, Vector | PhotoError]],
+    dim: int,
+    *,
+    scatter: bool = False,
+) -> Gathered:
     """Take in the photos of one item, one by one; the row has no signature yet.
 
     Args:
         item_id: of the item.
         photos: what to call each, and its vector (dim,) or why it cannot be read.
         dim: numbers in a vector.
+        scatter: whether `running.scatter` will be asked for.
     """
-    running, unreadable, reference = RunningItem(dim), [], ""
+    running, unreadable, reference = RunningItem(dim, scatter=scatter), [], ""
     for name, result in photos:
         if isinstance(result, PhotoError):
             unreadable.append(result)
@@ -61,8 +68,9 @@ class RunningItem:
         count: vectors so far.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, *, scatter: bool = True) -> None:
         self.count = 0
+        self._of_scatter = scatter  # which takes longer than all else where vectors are long
         self._sum = np.zeros(dim)
         self._squares = 0.0
         self._products: Exact | float = 0.0
@@ -98,5 +106,6 @@ class RunningItem:
             vectors = np.array(self._waiting, np.float64)
             self._sum += vectors.sum(axis=0)
             self._squares += float((vectors * vectors).sum())
-            self._products = self._products + vectors.T @ vectors
+            if self._of_scatter:
+                self._products = self._products + vectors.T @ vectors
             self._waiting.clear()

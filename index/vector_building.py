@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,29 +16,21 @@ import numpy.typing as npt
 from embedder.catalogue import checked_id
 from embedder.errors import CatalogueError
 from embedder.labelled_vectors import LabelledVectors
-from embedder.validation import (
-    DEFAULT_TEMPERATURE,
-    gallery_and_queries,
-    hold_out,
-    judge_spaces,
-)
-from index import whitening
+from embedder.validation import DEFAULT_TEMPERATURE
 from index.building import refuse_other_file, replacing
-from index.calibrating import background, calibrate
-from index.calibration import write_calibration
 from index.database import only_writer, refuse_folder
 from index.editing import opened_alone, refuse_known
+from index.finishing import finish_ready_made
 from index.matching import unit_rows
+from index.rows import Item
 from index.schema import ELSEWHERE, IndexInfo
-from index.statistics import Gathered, gather
+from index.statistics import gather
 from index.store import Store
 
 Floats = npt.NDArray[np.floating]
 Vectors = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.int64]
 
 _MOST_DIM = 4096  # that an index says of itself
-_MOST_ASKED = 2000  # vectors to fit confidences to, as many as training holds out
 
 
 @dataclass(frozen=True)
@@ -124,7 +115,7 @@ def add_vectors(
     item_id = checked_id(item_id, str(path))
     with opened_alone(path) as store:
         refuse_known(store, ELSEWHERE, item_id, replace)
-        found = _gathered(item_id, unit_rows(vectors, store.info.dim)).item
+        found = _gathered(item_id, unit_rows(vectors, store.info.dim))
         if found is None:
             raise CatalogueError(f"item '{item_id}': expected a vector, found none")
         store.remove([item_id])
@@ -155,60 +146,17 @@ def _labelled(
 
 def _build(known: LabelledVectors, given: LabelledVectors | None, path: Path) -> VectorsReport:
     ids, starts = np.unique(np.array(known.items, dtype=object), return_index=True)
-    rows = dict(zip(ids.tolist(), np.split(known.vectors, starts[1:]), strict=True))
-    whitened, temperature = _space_to_use(known, given, list(rows))
-    info = IndexInfo(ELSEWHERE, known.vectors.shape[1], temperature, "")
-    sample = whitening.sample(rows) if whitened else frozenset[str]()
+    parts = np.split(known.vectors, starts[1:])
+    info = IndexInfo(ELSEWHERE, known.vectors.shape[1], DEFAULT_TEMPERATURE, "")
     with Store.create(path, info) as store:
-        for item, vectors in rows.items():
-            found, running, _ = _gathered(item, vectors)
+        for item, vectors in zip(ids.tolist(), parts, strict=True):
+            found = _gathered(item, vectors)
             if found is not None:
                 store.put(found)
-                if item in sample:
-                    whitening.put_spread(store, found, running)
-        space = whitening.fit(store) if whitened else None
-        whitening.write_score_space(store, space)
-        store.write_info(replace(store.info, whitened=space is not None))
-        others = background(store)
-        asked = given or _some_of(known)
-        calibration = calibrate(store, asked, others, given=given is not None)
-        write_calibration(store, calibration, others)
-        store.write_info(replace(store.info, created=datetime.now(UTC).isoformat("T", "seconds")))
+        calibration = finish_ready_made(store, known, given=given)
         fitted = 0 if calibration is None else calibration.photos
-        return VectorsReport(len(rows), len(known.items), store.info.whitened, fitted)
+        return VectorsReport(len(ids), len(known.items), store.info.whitened, fitted)
 
 
-def _gathered(item: str, vectors: Vectors) -> Gathered:
-    return gather(item, (("", vector) for vector in vectors), vectors.shape[1])
-
-
-def _some_of(known: LabelledVectors) -> LabelledVectors:
-    count = len(known.items)
-    rows = np.linspace(0, count - 1, min(count, _MOST_ASKED)).round().astype(int)
-    return LabelledVectors(known.vectors[rows], tuple(known.items[at] for at in rows.tolist()))
-
-
-def _space_to_use(
-    known: LabelledVectors, given: LabelledVectors | None, ids: list[str]
-) -> tuple[bool, float]:
-    """Whether to whiten, and the temperature of scores then, as a training decides it."""
-    columns = {item: at for at, item in enumerate(ids)}
-    labels = np.array([columns[item] for item in known.items], dtype=np.int64)
-    vectors, held = known.vectors, hold_out(labels, 0)
-    if given is not None:
-        rows = [at for at, item in enumerate(given.items) if item in columns]
-        truth = np.array([columns[given.items[at]] for at in rows], dtype=np.int64)
-        vectors = np.concatenate([vectors, given.vectors[rows]])
-        held = np.arange(len(vectors)) >= len(labels)
-        labels = np.concatenate([labels, truth])
-    if not held.any():
-        return False, DEFAULT_TEMPERATURE
-    gallery, queries = gallery_and_queries(labels, held)
-    judged, within = np.unique(labels[gallery], return_inverse=True)
-    truth = np.searchsorted(judged, labels[queries])
-    plain, whitened = judge_spaces(
-        vectors[gallery], within, vectors[queries], truth, len(judged), 0
-    )
-    if whitened is not None and whitened.better_than(plain):
-        return True, whitened.temperature
-    return False, plain.temperature
+def _gathered(item: str, vectors: Vectors) -> Item | None:
+    return gather(item, (("", vector) for vector in vectors), vectors.shape[1]).item

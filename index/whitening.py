@@ -71,6 +71,13 @@ def whole_spreads(store: Store) -> Iterator[tuple[str, Spread]]:
             yield item_id, spread
 
 
+def without_spread(store: Store, items: frozenset[str]) -> frozenset[str]:
+    """Those of some items of which no whole spread is there; spreads of others are removed."""
+    spreads = {item_id for item_id, _ in whole_spreads(store)}
+    store.remove_spreads(spreads - items)
+    return items - spreads
+
+
 def fit(store: Store) -> ScoreSpace | None:
     """The score space of the spreads in a store; None if there are too few photos for one."""
     dim = store.info.dim

@@ -1,13 +1,14 @@
-import hashlib
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from embedder import Embedder, ModelError, PhotoError
+from embedder.litert import load_trained
 from embedder.model_files import Architecture
 from embedder.photos import prepare
 
@@ -76,12 +77,13 @@ def test_a_network_of_another_shape_is_refused(random_model, random_embedder):
     for architecture in (Architecture(size=64), Architecture(size=32, dim=50)):
         info = replace(random_embedder.info, architecture=architecture)
         with pytest.raises(ModelError, match="expected shapes"):
-            Embedder(info, content).warm_up()
+            Embedder(info, partial(load_trained, content, architecture, "model.tflite")).warm_up()
 
 
 def test_what_is_no_network_is_refused(random_embedder):
     content = b"TFL3 but not really"
-    hashes = {**random_embedder.info.sha256, "model.tflite": hashlib.sha256(content).hexdigest()}
-    embedder = Embedder(replace(random_embedder.info, sha256=hashes), content)
+    info = random_embedder.info
+    load = partial(load_trained, content, info.architecture, "model.tflite")
+    embedder = Embedder(info, load)
     with pytest.raises(ModelError, match="LiteRT cannot load"):
         embedder.warm_up()

@@ -181,7 +181,7 @@ def test_no_model_says_how_to_get_one(tmp_path: Path, name: str):
 
 def test_a_file_in_place_of_the_folder(tmp_path: Path):
     (tmp_path / "file").touch()
-    refusal(lambda: read_model_info(tmp_path / "file"), tmp_path / "file" / MODEL_JSON)
+    assert "found a file" in refusal(lambda: read_model_info(tmp_path / "file"), tmp_path / "file")
 
 
 def test_an_unchanged_file_is_read(model: Path):

@@ -30,7 +30,7 @@ def embedder(save_random_model):
 @pytest.fixture
 def plain_embedder(embedder):
     """The same model without the wish."""
-    return Embedder(replace(embedder.info, whitened_temperature=None), embedder._content)
+    return Embedder(replace(embedder.info, whitened_temperature=None), embedder._load)
 
 
 @pytest.fixture
