@@ -27,7 +27,6 @@ from index.search_file import (
     NoSearchFileError,
     Notes,
     SearchFile,
-    faiss,
     lineage,
     mark,
     open_search_file,
@@ -199,6 +198,8 @@ def _make(
 
 
 def _empty(kind: str, dim: int, lists: int) -> Any:
+    import faiss
+
     pieces = next(n for n in range(max(1, dim // 4), 0, -1) if dim % n == 0)
     factory = {
         "flat": "IDMap,Flat",
@@ -206,9 +207,9 @@ def _empty(kind: str, dim: int, lists: int) -> Any:
         "sq": f"IVF{lists},SQ8",
         "pq": f"IVF{lists},PQ{pieces}",
     }[kind]
-    found = faiss().index_factory(dim, factory, faiss().METRIC_INNER_PRODUCT)
+    found = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
     if kind == "hnsw":
-        faiss().downcast_index(found.index).hnsw.efConstruction = _CARE
+        faiss.downcast_index(found.index).hnsw.efConstruction = _CARE
     return found
 
 

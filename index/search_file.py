@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -98,18 +97,15 @@ def search_path(index: Path) -> Path:
     return index.with_name(f"{index.name}.search")
 
 
-def faiss() -> Any:
-    """The library, imported where it is needed; what it says of its types leaves out half."""
-    return import_module("faiss")
-
-
 def search(found: Any, kind: str, effort: int, asked: Vectors, count: int) -> Numbers:
     """The rows nearest to each vector by a FAISS index; arguments as in `Notes`."""
+    import faiss
+
     parameters = None
     if kind in ("sq", "pq"):
-        parameters = faiss().SearchParametersIVF(nprobe=effort)
+        parameters = faiss.SearchParametersIVF(nprobe=effort)
     elif kind == "hnsw":
-        parameters = faiss().SearchParametersHNSW(efSearch=max(effort, count))
+        parameters = faiss.SearchParametersHNSW(efSearch=max(effort, count))
     rows: Numbers = found.search(np.ascontiguousarray(asked), count, params=parameters)[1]
     return rows
 
@@ -162,11 +158,13 @@ def write_search_file(index: Path, found: Any, notes: Notes) -> Notes:
     Raises:
         OSError: it cannot be written.
     """
+    import faiss
+
     path = search_path(index)
     unfinished = path.with_name(f"{path.name}.building")
     try:
         try:
-            faiss().write_index(found, str(unfinished))
+            faiss.write_index(found, str(unfinished))
         except RuntimeError as error:  # a full disk, a folder that may not be written
             raise OSError(0, f"FAISS cannot write: {error}", str(unfinished)) from error
         size = unfinished.stat().st_size
@@ -184,9 +182,11 @@ def write_search_file(index: Path, found: Any, notes: Notes) -> Notes:
 
 
 def _load(path: Path) -> Any:
+    import faiss
+
     try:
         # What FAISS can map is not copied into memory: a flat index stays on the disk.
-        return faiss().read_index(str(path), faiss().IO_FLAG_MMAP_IFC)
+        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
         why = " ".join(str(error).split())
         raise NoSearchFileError(f"{path} cannot be read by this FAISS: {why}") from error
