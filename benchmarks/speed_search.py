@@ -66,7 +66,7 @@ def measure_items(path: Path, items: int, flat: faiss.IndexFlatIP | None) -> dic
     before = resident_mb()
     ours: dict[int, Found] = {}
     with Matcher.open(path) as matcher, Store.open(path) as other:
-        bare = other._connection
+        bare = other.connection
 
         def embed(numbers: list[int]) -> object:
             return matcher.nearest(asked, map(item_id, numbers), TOP)

@@ -14,6 +14,7 @@ import numpy as np
 from embedder.advice import with_advice
 from embedder.errors import IndexFileError, MissingExtraError
 from index.database import refuse_folder
+from index.scanning import scan
 from index.store import Store
 
 _AT_ONCE = 10_000
@@ -92,7 +93,7 @@ def _write_npz(store: Store, path: Path) -> int:
         rows.open("wb") as vectors,
         counts.open("wb") as photos,
     ):
-        for block in store.scan():
+        for block in scan(store):
             ids.writelines(f"{item_id}\n" for item_id in block.ids)
             vectors.write(block.vectors.tobytes())
             photos.write(block.photos.astype("<i8").tobytes())
@@ -123,7 +124,7 @@ def _write_parquet(store: Store, path: Path) -> int:
     schema = pa.schema([("id", pa.string()), ("vector", vector), ("photos", pa.int64())])
     items = 0
     with parquet.ParquetWriter(path, schema) as writer:
-        for block in store.scan():
+        for block in scan(store):
             numbers = pa.array(block.vectors.ravel())
             vectors = pa.FixedSizeListArray.from_arrays(numbers, type=vector)
             columns = [pa.array(block.ids, pa.string()), vectors, pa.array(block.photos)]
@@ -137,7 +138,7 @@ def _write_faiss(store: Store, path: Path) -> int:
 
     index = faiss.IndexFlatIP(store.info.dim)
     with ids_beside(path).open("w", encoding="utf-8", newline="\n") as ids:
-        for block in store.scan():
+        for block in scan(store):
             index.add(np.ascontiguousarray(block.vectors))
             ids.writelines(f"{item_id}\n" for item_id in block.ids)
     try:

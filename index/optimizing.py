@@ -22,7 +22,7 @@ from embedder.errors import IndexFileError
 from embedder.locking import only_process
 from embedder.score_space import ScoreSpace, unit
 from index.nearest import Best, projected
-from index.scanning import Block
+from index.scanning import Block, numbered, scan, span
 from index.search_file import (
     NoSearchFileError,
     Notes,
@@ -118,7 +118,7 @@ def current_search_file(
     Raises:
         IndexFileError: the index is damaged.
     """
-    first, last = store.numbers()
+    first, last = span(store)
     if last - first < MOST_READ:
         return None
     try:
@@ -183,7 +183,7 @@ def _make(
     asked = _questions(_some_rows(store, _QUESTIONS, rng), space, rng)
     truth = Best(asked, _TOP)
     last, done = None, 0
-    for block in store.scan():
+    for block in scan(store):
         vectors = projected(block.vectors, space)
         found.add_with_ids(vectors, block.numbers)
         truth.take_in(block, vectors)
@@ -215,10 +215,10 @@ def _empty(kind: str, dim: int, lists: int) -> Any:
 
 def _some_rows(store: Store, most: int, rng: np.random.Generator) -> Block:
     """A random sample of the rows; numbers have few gaps, so nearly as many as asked for."""
-    first, last = store.numbers()
-    span = last - first + 1
-    chosen = np.arange(span) if span <= most else np.unique(rng.integers(0, span, most))
-    return store.numbered(first + chosen)
+    first, last = span(store)
+    width = last - first + 1
+    chosen = np.arange(width) if width <= most else np.unique(rng.integers(0, width, most))
+    return numbered(store, first + chosen)
 
 
 def _questions(rows: Block, space: ScoreSpace | None, rng: np.random.Generator) -> Vectors:

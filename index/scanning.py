@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +12,15 @@ import numpy.typing as npt
 from index.database import sqlite_errors
 from index.fetching import damaged_row
 from index.rows import Row, are_centroids
+from index.store import Store
 
 _COLUMNS = "number, items.id, centroid, photos, dispersion, checksum"
 _AFTER = f"SELECT {_COLUMNS} FROM items WHERE number > ? ORDER BY number LIMIT ?"
 _SOME = f"""
 SELECT {_COLUMNS} FROM json_each(?) AS wanted CROSS JOIN items ON items.number = wanted.value
 """
+# Of one end each: asked for both, SQLite would look at all.
+_ENDS = tuple(f"SELECT coalesce({end}(number), 0) FROM items" for end in ("min", "max"))
 _AT_ONCE = 10_000
 
 
@@ -42,15 +43,11 @@ class Block(NamedTuple):
     dispersions: npt.NDArray[np.float64]
 
 
-def scan_rows(
-    path: Path, connection: sqlite3.Connection, dim: int, after: int | None = None
-) -> Iterator[Block]:
+def scan(store: Store, after: int | None = None) -> Iterator[Block]:
     """All items, ascending; those that another process adds meanwhile may be among them or not.
 
     Args:
-        path: of the index.
-        connection: to it.
-        dim: numbers in a vector.
+        store: an open index.
         after: a number of a row: only those with a higher one.
 
     Raises:
@@ -58,37 +55,42 @@ def scan_rows(
     """
     last = -(2**63) if after is None else after
     while True:  # not in one go, which would keep writers waiting
-        with sqlite_errors(path):
-            found = connection.execute(_AFTER, (last, _AT_ONCE)).fetchall()
+        with sqlite_errors(store.path):
+            found = store.connection.execute(_AFTER, (last, _AT_ONCE)).fetchall()
         if not found:
             return
-        yield _block(path, found, dim)
+        yield _block(store, found)
         last = found[-1][0]
 
 
-def numbered_rows(
-    path: Path, connection: sqlite3.Connection, dim: int, numbers: npt.NDArray[np.int64]
-) -> Block:
+def numbered(store: Store, numbers: npt.NDArray[np.int64]) -> Block:
     """The rows of these numbers, in this order, of those that the index has.
 
     Raises:
         IndexFileError: a row is damaged; names the item.
     """
-    with sqlite_errors(path):
-        found = connection.execute(_SOME, (json.dumps(numbers.tolist()),)).fetchall()
-    return _block(path, found, dim)
+    with sqlite_errors(store.path):
+        found = store.connection.execute(_SOME, (json.dumps(numbers.tolist()),)).fetchall()
+    return _block(store, found)
 
 
-def _block(path: Path, found: list[tuple[int, str, bytes, int, float, int]], dim: int) -> Block:
+def span(store: Store) -> tuple[int, int]:
+    """The lowest and the highest number of a row; 0 and 0 where there is none."""
+    with sqlite_errors(store.path):
+        first, last = (store.connection.execute(query).fetchone()[0] for query in _ENDS)
+    return first, last
+
+
+def _block(store: Store, found: list[tuple[int, str, bytes, int, float, int]]) -> Block:
     rows = [Row._make(values) for _, *values in found]
     for row in rows:
-        if not row.is_whole(dim):
-            raise damaged_row(path, row.item_id)
+        if not row.is_whole(store.info.dim):
+            raise damaged_row(store.path, row.item_id)
     content = b"".join([row.centroid for row in rows])
-    vectors = np.frombuffer(content, dtype="<f4").reshape(-1, dim)
+    vectors = np.frombuffer(content, dtype="<f4").reshape(-1, store.info.dim)
     usable = are_centroids(vectors)
     if not usable.all():
-        raise damaged_row(path, rows[int(usable.argmin())].item_id)
+        raise damaged_row(store.path, rows[int(usable.argmin())].item_id)
     return Block(
         np.array([number for number, *_ in found], np.int64),
         tuple(row.item_id for row in rows),

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.score_space import ScoreSpace
-from index.scanning import Block
+from index.scanning import Block, numbered
 from index.store import Store
 
 Vectors = npt.NDArray[np.float32]
@@ -137,7 +137,7 @@ def open_search_file(store: Store, space: ScoreSpace | None) -> SearchFile:
         notes, size = _read_notes(path)
         if notes.lineage != lineage(store, space):
             raise NoSearchFileError(f"{path} is of another index, or of an earlier build")
-        block = store.numbered(np.array(notes.last[:1], np.int64))
+        block = numbered(store, np.array(notes.last[:1], np.int64))
         if not block.ids or mark(block, 0) != notes.last:
             raise NoSearchFileError(f"{path} is of other rows than the index has now")
         if _digest(path, size) != notes.sha256:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from embedder.score_space import ScoreSpace
 from index.nearest import Best, Neighbour, projected
 from index.optimizing import current_search_file
+from index.scanning import numbered, scan
 from index.search_file import SearchFile
 from index.store import Store
 from index.views import Embedded, Views, pooled, unreadable_views
@@ -71,10 +72,10 @@ class Searcher:
             wanted = self._file.shortlist(best.asked, count)
             rows = np.unique(wanted[wanted >= 0])
             for start in range(0, len(rows), _ROWS_AT_ONCE):
-                block = self._store.numbered(rows[start : start + _ROWS_AT_ONCE])
+                block = numbered(self._store, rows[start : start + _ROWS_AT_ONCE])
                 best.take_in_some(block, projected(block.vectors, self._space), wanted)
             after = self._file.notes.last[0]
-        for block in self._store.scan(after):
+        for block in scan(self._store, after):
             best.take_in(block, projected(block.vectors, self._space))
         return best.sorted()
 

@@ -29,7 +29,6 @@ from index.rows import (
     is_whole,
     text_checksum,
 )
-from index.scanning import Block, numbered_rows, scan_rows
 from index.schema import MEND, IndexInfo, create_tables, read_info, seal, write_info
 
 Vectors = npt.NDArray[np.float32]
@@ -45,12 +44,13 @@ class Store:
     Attributes:
         path: of the file.
         info: what it says about itself.
+        connection: to the database, for other modules of this package.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, info: IndexInfo) -> None:
         self.path = path
         self.info = info
-        self._connection = connection
+        self.connection = connection
         self._one_moment = threading.Lock()
 
     @classmethod
@@ -97,7 +97,7 @@ class Store:
 
     def close(self) -> None:
         """Close the file; what was not committed is given up."""
-        self._connection.close()
+        self.connection.close()
 
     def __enter__(self) -> Store:
         return self
@@ -113,11 +113,11 @@ class Store:
         """
         with self._one_moment:
             with sqlite_errors(self.path):
-                self._connection.execute("BEGIN")
+                self.connection.execute("BEGIN")
             try:
                 yield
             finally:
-                self._connection.rollback()
+                self.connection.rollback()
 
     def __len__(self) -> int:
         return self._one("SELECT count(*) FROM items")
@@ -132,7 +132,7 @@ class Store:
         Raises:
             IndexFileError: there is one, but what leads to its row is damaged.
         """
-        return has_row(self.path, self._connection, item_id)
+        return has_row(self.path, self.connection, item_id)
 
     def ids(self) -> Iterator[str]:
         """All item ids, sorted.
@@ -144,7 +144,7 @@ class Store:
         last = ""
         while True:  # not in one go, which would keep writers waiting
             with sqlite_errors(self.path):
-                rows = self._connection.execute(query, (last,)).fetchall()
+                rows = self.connection.execute(query, (last,)).fetchall()
             for (item_id,) in rows:
                 if not isinstance(item_id, str) or item_id <= last:
                     raise self.damaged_ids()
@@ -159,8 +159,8 @@ class Store:
         before = "SELECT id FROM items WHERE id < ? ORDER BY id DESC LIMIT ?"
         with sqlite_errors(self.path):
             rows = [
-                *self._connection.execute(after, (item_id, count)),
-                *self._connection.execute(before, (item_id, count)),
+                *self.connection.execute(after, (item_id, count)),
+                *self.connection.execute(before, (item_id, count)),
             ]
         return [item_id for (item_id,) in rows if isinstance(item_id, str)]
 
@@ -174,13 +174,13 @@ class Store:
             raise IndexFileError(f"{self.path}: damaged ({problems[0]}): {MEND}")
         query = f"SELECT {COLUMNS} FROM items"
         with sqlite_errors(self.path):
-            rows = self._connection.execute(query)
+            rows = self.connection.execute(query)
             return [row[0] for row in rows if not is_whole(row, self.info.dim)]
 
     def problems(self, check: Literal["quick_check", "integrity_check"], most: int) -> list[str]:
         """What SQLite finds wrong with the structure of the file, `most` findings at most."""
         with sqlite_errors(self.path):
-            rows = self._connection.execute(f"PRAGMA {check}({most})").fetchall()
+            rows = self.connection.execute(f"PRAGMA {check}({most})").fetchall()
         return [] if rows == [("ok",)] else [" ".join(str(row[0]).split()) for row in rows]
 
     def signatures(self) -> dict[str, bytes]:
@@ -190,7 +190,7 @@ class Store:
             IndexFileError: an id is damaged.
         """
         with sqlite_errors(self.path):
-            found = dict(self._connection.execute("SELECT id, signature FROM items"))
+            found = dict(self.connection.execute("SELECT id, signature FROM items"))
         if not all(isinstance(item_id, str) for item_id in found):
             raise self.damaged_ids()
         return found
@@ -203,7 +203,7 @@ class Store:
         """
         query = "SELECT item_id, photo, reason, checksum FROM unreadable ORDER BY photo"
         with sqlite_errors(self.path):
-            rows = self._connection.execute(query).fetchall()
+            rows = self.connection.execute(query).fetchall()
         for *texts, checksum in rows:
             if not are_whole(texts, checksum):
                 raise IndexFileError(
@@ -224,36 +224,12 @@ class Store:
             IndexFileError: a row is damaged; names the item.
         """
         wanted = list(ids)
-        rows, vectors = fetch_rows(self.path, self._connection, wanted, self.info.dim)
+        rows, vectors = fetch_rows(self.path, self.connection, wanted, self.info.dim)
         if len(rows) == len(wanted):
             return vectors, []
         places = {item_id: at for at, item_id in enumerate(rows)}
         known = [places[item_id] for item_id in wanted if item_id in places]
         return vectors[known], [item_id for item_id in wanted if item_id not in places]
-
-    def scan(self, after: int | None = None) -> Iterator[Block]:
-        """All items, block by block, in the order in which they were written.
-
-        Args:
-            after: the number of a row: only those that were written after it.
-
-        Raises:
-            IndexFileError: a row is damaged; names the item.
-        """
-        return scan_rows(self.path, self._connection, self.info.dim, after)
-
-    def numbers(self) -> tuple[int, int]:
-        """The lowest and the highest number of a row; 0 and 0 where there is none."""
-        lowest = "SELECT coalesce(min(number), 0) FROM items"
-        return self._one(lowest), self._one(lowest.replace("min", "max"))
-
-    def numbered(self, numbers: npt.NDArray[np.int64]) -> Block:
-        """The items of some rows, of those that are there, as they were asked for.
-
-        Raises:
-            IndexFileError: a row is damaged; names the item.
-        """
-        return numbered_rows(self.path, self._connection, self.info.dim, numbers)
 
     def statistics(self, ids: Iterable[str]) -> dict[str, Row]:
         """The rows of some items by id, of those that the index has.
@@ -261,7 +237,7 @@ class Store:
         Raises:
             IndexFileError: a row is damaged; names the item.
         """
-        return fetch_rows(self.path, self._connection, list(ids), self.info.dim)[0]
+        return fetch_rows(self.path, self.connection, list(ids), self.info.dim)[0]
 
     def references(self, ids: Iterable[str]) -> dict[str, Path]:
         """Of some items, where a photo of each was when it was taken in, to show.
@@ -271,7 +247,7 @@ class Store:
         Raises:
             IndexFileError: a row is damaged; names the item.
         """
-        found = fetch_origins(self.path, self._connection, list(ids))
+        found = fetch_origins(self.path, self.connection, list(ids))
         source = Path(self.info.catalogue)
         manifest = source.suffix.lower() == ".csv" and not source.is_dir()
         root = source.parent if manifest else source
@@ -286,7 +262,7 @@ class Store:
         Raises:
             IndexFileError: a row is damaged; names the item.
         """
-        found = fetch_origins(self.path, self._connection, list(ids))
+        found = fetch_origins(self.path, self.connection, list(ids))
         return {item_id for item_id, origin in found.items() if not origin.signature}
 
     def put(self, item: Item) -> None:
@@ -294,13 +270,13 @@ class Store:
         columns = columns_of(item)
         marks = ", ".join("?" * len(columns))
         with sqlite_errors(self.path):
-            self._connection.execute(f"INSERT INTO items ({COLUMNS}) VALUES ({marks})", columns)
+            self.connection.execute(f"INSERT INTO items ({COLUMNS}) VALUES ({marks})", columns)
 
     def put_unreadable(self, item_id: str, photos: Iterable[PhotoError]) -> None:
         """Note photos of an item that could not be read."""
         with sqlite_errors(self.path):
             texts = [(item_id, error.photo, error.reason) for error in photos]
-            self._connection.executemany(
+            self.connection.executemany(
                 "INSERT INTO unreadable VALUES (?, ?, ?, ?)",
                 [(*some, text_checksum(*some)) for some in texts],
             )
@@ -309,26 +285,26 @@ class Store:
         """Remove items; call `commit` to keep that."""
         rows = [(item_id,) for item_id in ids]
         with sqlite_errors(self.path):
-            self._connection.executemany("DELETE FROM items WHERE id = ?", rows)
-            self._connection.executemany("DELETE FROM unreadable WHERE item_id = ?", rows)
+            self.connection.executemany("DELETE FROM items WHERE id = ?", rows)
+            self.connection.executemany("DELETE FROM unreadable WHERE item_id = ?", rows)
         self.remove_spreads(item_id for (item_id,) in rows)
 
     def put_spread(self, item_id: str, content: bytes) -> None:
         """Add what an item adds to the score space; `index.whitening` knows what that is."""
         with sqlite_errors(self.path):
-            self._connection.execute("INSERT INTO spreads VALUES (?, ?)", (item_id, content))
+            self.connection.execute("INSERT INTO spreads VALUES (?, ?)", (item_id, content))
 
     def spreads(self) -> Iterator[tuple[object, object]]:
         """What `put_spread` added, in the order of the ids; damaged ones can be of any type."""
         with sqlite_errors(self.path):
-            yield from self._connection.execute(
+            yield from self.connection.execute(
                 "SELECT item_id, content FROM spreads ORDER BY item_id"
             )
 
     def remove_spreads(self, ids: Iterable[str]) -> None:
         """Remove spreads of items; call `commit` to keep that."""
         with sqlite_errors(self.path):
-            self._connection.executemany(
+            self.connection.executemany(
                 "DELETE FROM spreads WHERE item_id = ?", [(item_id,) for item_id in ids]
             )
 
@@ -338,29 +314,29 @@ class Store:
         `index.parts` gives it a checksum.
         """
         with sqlite_errors(self.path):
-            self._connection.execute("DELETE FROM meta WHERE key = ?", (name,))
+            self.connection.execute("DELETE FROM meta WHERE key = ?", (name,))
             if content is not None:
-                self._connection.execute("INSERT INTO meta VALUES (?, ?)", (name, content))
-            seal(self._connection)
+                self.connection.execute("INSERT INTO meta VALUES (?, ?)", (name, content))
+            seal(self.connection)
 
     def part(self, name: str) -> object:
         """What `put_part` kept, None if nothing; a damaged one can be of any type."""
         query = "SELECT value FROM meta WHERE key = ?"
         with sqlite_errors(self.path):
-            row = self._connection.execute(query, (name,)).fetchone()
+            row = self.connection.execute(query, (name,)).fetchone()
         return row[0] if row else None
 
     def write_info(self, info: IndexInfo) -> None:
         """Replace what the index says about itself, and commit."""
         with sqlite_errors(self.path):
-            write_info(self._connection, info)
-            self._connection.commit()
+            write_info(self.connection, info)
+            self.connection.commit()
         self.info = info
 
     def commit(self) -> None:
         """Keep all changes since the last commit, whatever happens afterwards."""
         with sqlite_errors(self.path):
-            self._connection.commit()
+            self.connection.commit()
 
     def damaged_ids(self) -> IndexFileError:
         """The error for ids that are not those of rows."""
@@ -368,4 +344,4 @@ class Store:
 
     def _one(self, query: str) -> int:
         with sqlite_errors(self.path):
-            return int(self._connection.execute(query).fetchone()[0])
+            return int(self.connection.execute(query).fetchone()[0])

@@ -7,6 +7,7 @@ import pytest
 
 from embedder.errors import IndexFileError
 from index import build_from_vectors, scanning
+from index.scanning import scan
 from index.store import Store
 
 ITEMS = 25
@@ -24,7 +25,7 @@ def index(tmp_path, monkeypatch):
 
 def test_blocks_together_are_all_items_as_they_are_fetched_one_by_one(index):
     with Store.open(index) as store:
-        blocks = list(store.scan())
+        blocks = list(scan(store))
         assert [len(block.ids) for block in blocks] == [10, 10, 5]
         numbers = np.concatenate([block.numbers for block in blocks])
         assert (np.diff(numbers) > 0).all()
@@ -45,4 +46,4 @@ def test_a_damaged_row_is_named(index):
         (item_id,) = connection.execute("SELECT id FROM items WHERE number = 12").fetchone()
         connection.execute("UPDATE items SET photos = photos + 1 WHERE number = 12")
     with Store.open(index) as store, pytest.raises(IndexFileError, match=item_id):
-        list(store.scan())
+        list(scan(store))

@@ -10,6 +10,7 @@ from embedder.errors import IndexFileError
 from embedder.score_space import unit
 from index import Matcher, add_vectors, build_from_vectors, optimize, optimizing, remove_items
 from index.optimizing import chosen_kind
+from index.scanning import numbered, span
 from index.search_file import NoSearchFileError, open_search_file, search_path
 from index.store import Store
 from index.whitening import read_score_space
@@ -138,8 +139,8 @@ def test_where_the_last_row_was_replaced_the_file_is_made_again(index, large):
     # Its number is given to another item, which the file does not know.
     optimize(index)
     with Store.open(index) as store:
-        _, last = store.numbers()
-        (last_id,) = store.numbered(np.array([last])).ids
+        _, last = span(store)
+        (last_id,) = numbered(store, np.array([last])).ids
     vector = -made_up(ITEMS, 0)[:1]
     add_vectors(index, last_id, vector, replace=True)
     found, _ = search(index, vector)

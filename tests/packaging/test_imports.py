@@ -76,7 +76,6 @@ def test_the_match_command_loads_only_what_it_needs(
         *("index", "index.assignment", "index.calibration", "index.candidates"),
         *("index.database", "index.deciding", "index.describing", "index.fetching"),
         *(
-            "index.scanning",
             "index.marginals",
             "index.matching",
             "index.parts",
@@ -85,7 +84,6 @@ def test_the_match_command_loads_only_what_it_needs(
         ),
         *(
             "index.rows",
-            "index.scanning",
             "index.schema",
             "index.session",
             "index.statistics",
