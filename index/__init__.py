@@ -16,11 +16,9 @@ if TYPE_CHECKING:
     from index.exporting import export_vectors
     from index.findings import Audit
     from index.matching import Matcher
-    from index.nearest import Neighbour
     from index.optimizing import SearchReport, optimize
     from index.recalibrating import CalibrationReport, calibrate_index
-    from index.results import Alternative, Match, Matches
-    from index.searching import Found
+    from index.results import Alternative, Found, Match, Matches, Neighbour
     from index.session import Session
     from index.vector_building import VectorsReport, add_vectors, build_from_vectors
     from index.vector_files import read_vectors
@@ -67,11 +65,11 @@ _MODULE_OF = {
     "BuildReport": "index.building",
     "CalibrationReport": "index.recalibrating",
     "Evaluation": "index.evaluating",
-    "Found": "index.searching",
+    "Found": "index.results",
     "Match": "index.results",
     "Matcher": "index.matching",
     "Matches": "index.results",
-    "Neighbour": "index.nearest",
+    "Neighbour": "index.results",
     "SearchReport": "index.optimizing",
     "Session": "index.session",
     "VectorsReport": "index.vector_building",

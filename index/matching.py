@@ -19,15 +19,14 @@ from index.calibration import Calibration, read_background, read_calibration, un
 from index.candidates import Candidates, check_candidates, unknown_ids_error
 from index.database import refuse_other_model, refuse_photos
 from index.describing import MAX_ERROR, CandidateSet
-from index.results import Matches
+from index.results import Found, Matches, Neighbour
 from index.session import Rules, Session
 from index.store import Store
 from index.views import Views, as_views, embed_views
 from index.whitening import read_score_space
 
 if TYPE_CHECKING:
-    from index.nearest import Neighbour
-    from index.searching import Found, Searcher
+    from index.searching import Searcher
 
 Floats = npt.NDArray[np.float32]
 

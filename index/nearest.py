@@ -8,23 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.score_space import ScoreSpace, cosines
+from index.results import Neighbour
 from index.scanning import Block
 
 Vectors = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    """An item near a photo.
-
-    Attributes:
-        item_id: its id.
-        score: cosine to its centroid, -1 to 1; of whitened vectors if the index says so.
-    """
-
-    item_id: str
-    score: float
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What matching says: a `Match` for each object, and all of them with what is missing."""
+"""What is said of photos: a `Match` for each object, and what a search found of the whole index."""
 
 from __future__ import annotations
 
@@ -116,3 +116,36 @@ class Matches(Sequence[Match]):
             raise MissingExtraError("to_dataframe", "pandas") from None
         rows = [[getattr(match, name) for name in COLUMNS] for match in self]
         return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """An item near a photo.
+
+    Attributes:
+        item_id: its id.
+        score: cosine to its centroid, -1 to 1; of whitened vectors if the index says so.
+    """
+
+    item_id: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search says of one photo, or several photos of one object.
+
+    Attributes:
+        photo: as `index.Match` calls it.
+        items: the nearest, the nearest first; none if it cannot be read.
+        reason: why it cannot be read, or which of its photos cannot; None if all can.
+    """
+
+    photo: str
+    items: tuple[Neighbour, ...]
+    reason: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and dictionaries, as `embed search --format json` prints them."""
+        items = [{"item_id": item.item_id, "score": item.score} for item in self.items]
+        return {"photo": self.photo, "items": items, "reason": self.reason}

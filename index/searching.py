@@ -3,41 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from embedder.score_space import ScoreSpace
-from index.nearest import Best, Neighbour, projected
+from index.nearest import Best, projected
 from index.optimizing import current_search_file
+from index.results import Found, Neighbour
 from index.scanning import numbered, scan
 from index.search_file import SearchFile
 from index.store import Store
 from index.views import Embedded, Views, pooled, unreadable_views
 
 _ROWS_AT_ONCE = 20_000  # fetched by number
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a search says of one photo, or several photos of one object.
-
-    Attributes:
-        photo: as `index.Match` calls it.
-        items: the nearest, the nearest first; none if it cannot be read.
-        reason: why it cannot be read, or which of its photos cannot; None if all can.
-    """
-
-    photo: str
-    items: tuple[Neighbour, ...]
-    reason: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists and dictionaries, as `embed search --format json` prints them."""
-        items = [{"item_id": item.item_id, "score": item.score} for item in self.items]
-        return {"photo": self.photo, "items": items, "reason": self.reason}
 
 
 class Searcher:
