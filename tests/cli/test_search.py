@@ -6,10 +6,12 @@ import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from cli.main import main
 from embedder import Catalogue, Embedder
-from index import Matcher, build_index
+from index import Matcher, build_index, optimizing
 from index.search_file import search_path
 
 COLOURS = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30)]
@@ -110,3 +112,28 @@ def test_optimize_says_what_it_made(embed, built):
     assert (said["kind"], said["items"], said["recall_10"]) == ("flat", 4, 1.0)
     assert said["bytes"] == search_path(built).stat().st_size
     assert "items.index.search: 4 items" in done.stderr
+
+
+def test_a_build_of_a_large_index_makes_its_search_file(built, random_model, monkeypatch):
+    monkeypatch.setattr(optimizing, "MOST_READ", 3)
+    folder = built.parent
+    for at in range(len(COLOURS)):
+        (folder / "catalogue" / f"sku-{at}").mkdir(parents=True)
+        (folder / "photos" / f"{at}.png").rename(folder / "catalogue" / f"sku-{at}" / "0.png")
+    options = ["--model", str(random_model), "--index", str(built)]
+    build = ["build-index", str(folder / "catalogue"), *options]
+    done = CliRunner().invoke(main, build)
+    assert done.exit_code == 0, done.output
+    assert "items.index.search: 4 items" in done.output
+    made = search_path(built).stat().st_mtime_ns
+    photo = str(folder / "catalogue" / "sku-2" / "0.png")
+    found = CliRunner().invoke(main, ["search", *options, "--format", "csv", "--top", "1", photo])
+    assert found.stdout.splitlines()[1].split(",")[1:3] == ["1", "sku-2"]
+    assert search_path(built).stat().st_mtime_ns == made
+
+    # Where it cannot be written the index is none the worse.
+    search_path(built).with_name("items.index.search.building").mkdir()
+    done = CliRunner().invoke(main, build)
+    assert done.exit_code == 0, done.output
+    assert "no search file was made" in done.output
+    assert CliRunner().invoke(main, ["search", *options, photo]).exit_code == 0
