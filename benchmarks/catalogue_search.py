@@ -106,16 +106,23 @@ def measure(name: str, ask: Ask, made: str, work: Path) -> None:
     print(f"{name:<20} {first:>8.4f} {all_ten:>9.4f} {times} {resident_mb():>8.0f}  {made}")
 
 
+def time_to_make(kept: Path, seconds: float) -> str:
+    """How long it took to make it, in this run or in an earlier one."""
+    note = kept.with_name(f"{kept.name}.seconds")
+    if not note.exists():
+        note.write_text(f"{seconds:.0f}", encoding="ascii")
+    return f"{note.read_text(encoding='ascii')} s to make"
+
+
 def measure_ours(work: Path, kind: str) -> None:
     """The row of one kind of search file, through `Matcher`."""
-    path, made = work / "items.index", "made before"
+    path, began = work / "items.index", time.perf_counter()
     kept = work / f"items.index.{kind}"
     if kept.exists():
         kept.replace(search_path(path))
     else:
-        began = time.perf_counter()
         optimize(path, kind)
-        made = f"{time.perf_counter() - began:.0f} s to make"
+    made = time_to_make(kept, time.perf_counter() - began)
     asked = np.load(work / "questions.npz")["asked"]
     with Matcher.open(path) as matcher:
 
@@ -137,9 +144,9 @@ def measure_ours(work: Path, kind: str) -> None:
 def measure_other(name: str, items: int, work: Path) -> None:
     """The row of another library: with the least effort that finds 0.99 of other questions."""
     kept = work / f"items.{name}"
-    made, began = "made before" if kept.exists() else "", time.perf_counter()
+    began = time.perf_counter()
     ask = {"hnswlib": hnswlib_asks, "usearch": usearch_asks}[name](items, kept)
-    made = made or f"{time.perf_counter() - began:.0f} s to make"
+    made = time_to_make(kept, time.perf_counter() - began)
     others = np.load(work / "questions.npz")
     for effort in EFFORTS:
         if recalls(ask(others["tuning"], effort), others["tuning_truth"])[1] >= 0.99:
