@@ -7,10 +7,10 @@ from safetensors.numpy import load_file
 
 from embedder import Embedder, TrainingError
 from embedder.backend import keras
-from embedder.export import lowest_cosine, save_model
 from embedder.model_files import Architecture, ModelInfo
 from embedder.networks import build_network
 from embedder.photos import prepare
+from embedder.saving import lowest_cosine, save_model
 
 SMALL = Architecture(size=32)
 
@@ -59,7 +59,7 @@ def test_disagreement_is_refused_and_the_old_model_stays(network, photos, tmp_pa
     folder = tmp_path / "items.model"
     first = save_model(network, ModelInfo(SMALL, 0.1), photos, folder)
     other = build_network(SMALL)
-    monkeypatch.setattr("embedder.export.litert_model", lambda *_: other_model)
+    monkeypatch.setattr("embedder.saving.litert_model", lambda *_: other_model)
     other_model = (folder / "model.tflite").read_bytes()
     with pytest.raises(TrainingError, match="disagrees"):
         save_model(other, ModelInfo(SMALL, 0.1), photos, folder)
