@@ -28,6 +28,7 @@ _COMMANDS = (
     "evaluate",
     "calibrate",
     "verify",
+    "export",
 )
 
 

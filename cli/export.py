@@ -1,0 +1,123 @@
+"""`embed export`: a model as one file for phones, browsers and other programs."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.output import json_option, list_unreadable, model_option, print_json, say
+from cli.progress import photo_progress
+from cli.written_file import refuse_place, write_file
+
+if TYPE_CHECKING:
+    from embedder.export import Export, Format, Precision
+
+_FORMATS: dict[str, Format] = {".tflite": "tflite", ".onnx": "onnx"}
+_USUAL: dict[Format, Precision] = {"tflite": "float16", "onnx": "float32"}
+_GOOD_COSINE = 0.99
+
+
+@click.command(short_help="Write the model as one file for phones and browsers.")
+@click.argument("file", type=click.Path(path_type=Path))
+@model_option
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "float16", "int8"]),
+    help="Of the numbers in it.  [default: float16; float32 for .onnx]",
+)
+@click.option(
+    "--photos",
+    type=click.Path(path_type=Path),
+    metavar="CATALOGUE",
+    help="Photos to calibrate int8 with, and to compare on: a catalogue, best the model's own.",
+)
+@json_option
+def export(
+    file: Path, model: Path, precision: Precision | None, photos: Path | None, as_json: bool
+) -> None:
+    """Write the model to FILE, for use without this package.
+
+    FILE ends in .tflite, for LiteRT on Android and iOS, or in .onnx, for onnxruntime in a browser
+    and elsewhere. It takes a photo of 0...255 as it is prepared for matching, and gives the vector
+    of unit norm that `embed match` compares. docs/mobile.md shows how to use it.
+
+    int8 is the smallest and fastest. It needs --photos: up to 200 photos calibrate it, and up to
+    200 others tell how far it agrees with the model. It is not written if it does not.
+
+    \b
+    Examples:
+      embed export items.tflite
+      embed export items.tflite --precision int8 --photos catalogue
+      embed export items.onnx --model parts.model
+    """
+    format = _format_of(file)
+    precision = precision or _USUAL[format]
+    if format == "onnx" and precision != "float32":
+        raise click.ClickException(
+            f"{file}: expected float32 for ONNX, found --precision {precision}: leave it out, or "
+            "name a file that ends in .tflite"
+        )
+    if precision == "int8" and photos is None:
+        raise click.ClickException(
+            "--precision int8 needs photos to calibrate with: name the catalogue with --photos"
+        )
+    refuse_place(file, "export", _is_export)
+    _export_model(file, model, format, precision, photos, as_json)
+
+
+def _format_of(file: Path) -> Format:
+    found = _FORMATS.get(file.suffix.lower())
+    if found is None:
+        raise click.ClickException(
+            f"{file}: expected a name that ends in {' or '.join(_FORMATS)}, found "
+            f"{file.suffix or 'no ending'}"
+        )
+    return found
+
+
+def _is_export(path: Path) -> bool:
+    from embedder.export import NOTE
+
+    with path.open("rb") as opened, mmap(opened.fileno(), 0, access=ACCESS_READ) as content:
+        return content.find(NOTE.encode()) >= 0
+
+
+def _export_model(
+    file: Path,
+    model: Path,
+    format: Format,
+    precision: Precision,
+    photos: Path | None,
+    as_json: bool,
+) -> None:
+    from embedder import read_catalogue
+    from embedder.export import export_model
+
+    catalogue = None if photos is None else read_catalogue(photos)
+    with photo_progress("Reading") as show:
+        found = export_model(model, format, precision, catalogue, show)
+    write_file(file, "export", [found.content])
+    list_unreadable(found.unreadable, "are left out")
+    say(f"{file}: {found.size:,} bytes, {precision}; SHA-256 {found.sha256}")
+    say(_agreement(found))
+    if found.mean_cosine < _GOOD_COSINE:
+        say(
+            "Photos will be matched worse than with the model: compare with 'embed evaluate', or "
+            "export at a higher precision"
+        )
+    if as_json:
+        names = [of.name for of in fields(found) if of.name != "content"]
+        print_json({"file": str(file)} | {name: getattr(found, name) for name in names})
+
+
+def _agreement(found: Export) -> str:
+    on = "photos" if found.from_photos else "pictures of noise (name photos with --photos)"
+    calibrated = f", calibrated with {found.calibrated} others" if found.calibrated else ""
+    return (
+        f"Cosine to the model: {found.mean_cosine:.4f} on average, {found.lowest_cosine:.4f} at "
+        f"the lowest, on {found.compared} {on}{calibrated}"
+    )

@@ -1,0 +1,78 @@
+"""A LiteRT file with smaller numbers, by the library ai-edge-quantizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from embedder.bias_correction import correct_biases
+from embedder.errors import MissingExtraError
+from embedder.photos import Pixels
+from embedder.quiet import output_silenced
+
+if TYPE_CHECKING:
+    from ai_edge_quantizer.quantizer import Quantizer
+
+# Averages need fewer photos than extremes do, and the network runs on them once for each layer.
+_MOST_AVERAGED = 100
+
+_NOT_INSTALLED = "exporting at another precision"
+
+
+def as_float16(content: bytes) -> bytes:
+    """The same network with weights of 16 bits; it computes in float32, or in 16 bits on a GPU."""
+    with output_silenced():
+        quantizer = _quantizer(content)
+        from ai_edge_quantizer import qtyping
+        from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+        half = qtyping.TensorQuantizationConfig(16, dtype=qtyping.TensorDataType.FLOAT)
+        config = qtyping.OpQuantizationConfig(
+            weight_tensor_config=half,
+            compute_precision=qtyping.ComputePrecision.FLOAT,
+            explicit_dequantize=True,
+        )
+        kinds = qtyping.TFLOperationName
+        for kind in (kinds.CONV_2D, kinds.DEPTHWISE_CONV_2D, kinds.FULLY_CONNECTED):
+            quantizer.update_quantization_recipe(".*", kind, config, AlgorithmName.FLOAT_CASTING)
+        return bytes(quantizer.quantize().quantized_model)
+
+
+def as_int8(content: bytes, photos: Sequence[Pixels]) -> bytes:
+    """The same network with convolutions in 8 bits: weights by channel, what is between by tensor.
+
+    The layer that gives the embedding has weights of 8 bits too, and rounds what goes in anew for
+    each photo. Preparing pixels, pooling and the unit norm stay float32.
+
+    Args:
+        content: a LiteRT file: uint8 (1, size, size, 3) to float32 (1, dim).
+        photos: uint8 (size, size, 3) each, to see how large numbers become on.
+    """
+    with output_silenced():
+        quantizer = _quantizer(content)
+        from ai_edge_quantizer.qtyping import TFLOperationName as Kind
+
+        for kind in (Kind.CONV_2D, Kind.DEPTHWISE_CONV_2D):
+            quantizer.add_static_config(".*", kind, activation_num_bits=8, weight_num_bits=8)
+        quantizer.add_dynamic_config(".*", Kind.FULLY_CONNECTED, num_bits=8)
+        (signature,), (name,) = _signature(content)
+        given = [{name: pixels[None]} for pixels in photos]
+        found = quantizer.calibrate({signature: given}, num_threads=1)
+        rounded = bytes(quantizer.quantize(found).quantized_model)
+    return correct_biases(rounded, content, photos[:_MOST_AVERAGED])
+
+
+def _signature(content: bytes) -> tuple[list[str], list[str]]:
+    """How the graph of a file is called, and what goes into it."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    found = Interpreter(model_content=content).get_signature_list()
+    return list(found), [name for signature in found.values() for name in signature["inputs"]]
+
+
+def _quantizer(content: bytes) -> Quantizer:
+    try:
+        from ai_edge_quantizer.quantizer import Quantizer
+    except ImportError:
+        raise MissingExtraError(_NOT_INSTALLED, "export") from None
+    return Quantizer(content)
