@@ -102,7 +102,8 @@ def _export_model(
         found = export_model(model, format, precision, catalogue, show)
     write_file(file, "export", [found.content])
     list_unreadable(found.unreadable, "are left out")
-    say(f"{file}: {found.size:,} bytes, {precision}; SHA-256 {found.sha256}")
+    say(f"{file}: {found.size:,} bytes, {precision}")
+    say(f"SHA-256 {found.sha256}")
     say(_agreement(found))
     if found.mean_cosine < _GOOD_COSINE:
         say(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from embedder.bias_correction import correct_biases
 from embedder.errors import MissingExtraError
@@ -48,6 +50,11 @@ def as_int8(content: bytes, photos: Sequence[Pixels]) -> bytes:
         content: a LiteRT file: uint8 (1, size, size, 3) to float32 (1, dim).
         photos: uint8 (size, size, 3) each, to see how large numbers become on.
     """
+    return correct_biases(rounded_to_int8(content, photos), content, photos[:_MOST_AVERAGED])
+
+
+def rounded_to_int8(content: bytes, photos: Sequence[Pixels]) -> bytes:
+    """`as_int8` as the library alone does it, with biases as they were."""
     with output_silenced():
         quantizer = _quantizer(content)
         from ai_edge_quantizer.qtyping import TFLOperationName as Kind
@@ -55,19 +62,31 @@ def as_int8(content: bytes, photos: Sequence[Pixels]) -> bytes:
         for kind in (Kind.CONV_2D, Kind.DEPTHWISE_CONV_2D):
             quantizer.add_static_config(".*", kind, activation_num_bits=8, weight_num_bits=8)
         quantizer.add_dynamic_config(".*", Kind.FULLY_CONNECTED, num_bits=8)
-        (signature,), (name,) = _signature(content)
-        given = [{name: pixels[None]} for pixels in photos]
-        found = quantizer.calibrate({signature: given}, num_threads=1)
-        rounded = bytes(quantizer.quantize(found).quantized_model)
-    return correct_biases(rounded, content, photos[:_MOST_AVERAGED])
+        found = _extremes(quantizer, content, photos)
+        return bytes(quantizer.quantize(found).quantized_model)
 
 
-def _signature(content: bytes) -> tuple[list[str], list[str]]:
-    """How the graph of a file is called, and what goes into it."""
+def _extremes(quantizer: Quantizer, content: bytes, photos: Sequence[Pixels]) -> dict[str, Any]:
+    """The least and the largest number in each tensor on any photo.
+
+    Given all photos at once, the library takes an average of each photo's, and photos with larger
+    numbers than most are cut off: to a cosine of 0.91 where it is 0.999 with the true extremes.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
-    found = Interpreter(model_content=content).get_signature_list()
-    return list(found), [name for signature in found.values() for name in signature["inputs"]]
+    ((signature, names),) = Interpreter(model_content=content).get_signature_list().items()
+    (name,) = names["inputs"]
+    found: dict[str, Any] = {}
+    for pixels in photos:
+        seen = quantizer.calibrate({signature: [{name: pixels[None]}]}, num_threads=1)
+        for tensor, new in seen.items():
+            known = found.get(tensor, new)
+            ends = {
+                "min": np.minimum(known["min"], new["min"]),
+                "max": np.maximum(known["max"], new["max"]),
+            }
+            found[tensor] = {**known, **ends}
+    return found
 
 
 def _quantizer(content: bytes) -> Quantizer:
