@@ -4,8 +4,8 @@ Run it as `python benchmarks/browser.py --work DIR --model DIR PHOTO...`.
 
 It exports the model to ONNX, fetches onnxruntime-web from npm into the work folder unless it is
 there, serves both on 127.0.0.1 with a page that embeds the photos with exactly the JavaScript that
-docs/mobile.md shows, and opens that in headless Chromium. The photos are decoded and made smaller in
-the browser. Printed is the cosine of each vector to that of `Embedder` of the same file.
+docs/mobile.md shows, and opens that in headless Chromium. The photos are decoded and made smaller
+in the browser. Printed are the cosines of the vectors to those of `Embedder` of the same files.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ def shown_code() -> str:
 def fetch_runtime(work: Path) -> Path:
     """The files of onnxruntime-web, by npm unless they are there."""
     folder = work / "package" / "dist"
+    work.mkdir(parents=True, exist_ok=True)
     if not all((folder / name).is_file() for name in RUNTIME):
         pack = ["npm", "pack", "--silent", "onnxruntime-web"]
         done = subprocess.run(pack, cwd=work, capture_output=True, text=True, timeout=600)
@@ -81,7 +82,7 @@ def serve(files: dict[str, bytes], results: Queue[bytes]) -> ThreadingHTTPServer
     """A server of these files on 127.0.0.1, that puts what it is sent into a queue."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             content = files.get(self.path)
             self.send_response(404 if content is None else 200)
             kind = KINDS.get(Path(self.path).suffix, "application/octet-stream")
@@ -89,7 +90,7 @@ def serve(files: dict[str, bytes], results: Queue[bytes]) -> ThreadingHTTPServer
             self.end_headers()
             self.wfile.write(content or b"")
 
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self) -> None:
             results.put(self.rfile.read(int(self.headers["Content-Length"])))
             self.send_response(204)
             self.end_headers()
@@ -152,7 +153,6 @@ def main() -> None:
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         sys.exit(f"expected one of {', '.join(BROWSERS)}, found none: install one")
-    arguments.work.mkdir(parents=True, exist_ok=True)
     runtime = fetch_runtime(arguments.work)
     model = export_model(arguments.model, "onnx", "float32").content
     contents = [path.read_bytes() for path in arguments.photos]
