@@ -14,7 +14,7 @@ from cli.progress import photo_progress
 from cli.written_file import refuse_place, write_file
 
 if TYPE_CHECKING:
-    from embedder.export import Export, Format, Precision
+    from embedder.export import Format, Precision
 
 _FORMATS: dict[str, Format] = {".tflite": "tflite", ".onnx": "onnx"}
 _USUAL: dict[Format, Precision] = {"tflite": "float16", "onnx": "float32"}
@@ -102,9 +102,13 @@ def _export_model(
         found = export_model(model, format, precision, catalogue, show)
     write_file(file, "export", [found.content])
     list_unreadable(found.unreadable, "are left out")
-    say(f"{file}: {found.size:,} bytes, {precision}")
+    calibrated = f", calibrated with {found.calibrated} photos" if found.calibrated else ""
+    say(f"{file}: {found.size:,} bytes, {precision}{calibrated}")
     say(f"SHA-256 {found.sha256}")
-    say(_agreement(found))
+    others = "other photos" if found.calibrated else "photos"
+    on = others if found.from_photos else "pictures of noise (name photos with --photos)"
+    cosines = f"mean {found.mean_cosine:.4f}, lowest {found.lowest_cosine:.4f}"
+    say(f"Cosine to the model on {found.compared} {on}: {cosines}")
     if found.mean_cosine < _GOOD_COSINE:
         say(
             "Photos will be matched worse than with the model: compare with 'embed evaluate', or "
@@ -113,12 +117,3 @@ def _export_model(
     if as_json:
         names = [of.name for of in fields(found) if of.name != "content"]
         print_json({"file": str(file)} | {name: getattr(found, name) for name in names})
-
-
-def _agreement(found: Export) -> str:
-    on = "photos" if found.from_photos else "pictures of noise (name photos with --photos)"
-    calibrated = f", calibrated with {found.calibrated} others" if found.calibrated else ""
-    return (
-        f"Cosine to the model: {found.mean_cosine:.4f} on average, {found.lowest_cosine:.4f} at "
-        f"the lowest, on {found.compared} {on}{calibrated}"
-    )

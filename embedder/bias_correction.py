@@ -9,7 +9,6 @@ here measured on photos, layer after layer, so that what earlier layers do is in
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +19,7 @@ from embedder.litert_graph import (
     convolutions,
     graph_bytes,
     read_graph,
+    runs,
     set_values,
     values,
 )
@@ -63,20 +63,12 @@ def _answer(of: Convolution, kernel: Values, average: Values) -> Values:
 
 def _averages(content: bytes, tensors: Sequence[int], photos: Sequence[Pixels]) -> list[Values]:
     """Averages (channels,) over places and photos of tensors (1, height, width, channels)."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that keeping all tensors takes memory
-        interpreter = Interpreter(
-            model_content=content, num_threads=1, experimental_preserve_all_tensors=True
-        )
-    interpreter.allocate_tensors()
-    given = interpreter.get_input_details()[0]["index"]
-    scales = {found["index"]: found["quantization"] for found in interpreter.get_tensor_details()}
+    scales: dict[int, tuple[float, int]] = {}
     sums: list[Values] = [np.zeros(())] * len(tensors)
-    for pixels in photos:
-        interpreter.set_tensor(given, pixels[None])
-        interpreter.invoke()
+    for interpreter in runs(content, photos):
+        scales = scales or {
+            of["index"]: of["quantization"] for of in interpreter.get_tensor_details()
+        }
         for at, tensor in enumerate(tensors):
             mean = interpreter.get_tensor(tensor).mean(axis=(0, 1, 2), dtype=np.float64)
             scale, zero = scales[tensor]

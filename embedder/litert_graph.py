@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
+
+from embedder.photos import Pixels
+
+if TYPE_CHECKING:
+    from ai_edge_litert.interpreter import Interpreter
 
 Values = npt.NDArray[np.float64]
 
@@ -102,3 +109,24 @@ def add_note(content: bytes, name: str, text: str) -> bytes:
     graph.buffers.append(buffer)
     graph.metadata = [*(graph.metadata or []), entry]
     return graph_bytes(graph)
+
+
+def runs(content: bytes, photos: Sequence[Pixels]) -> Iterator[Interpreter]:
+    """Run a LiteRT file on photos, uint8 (size, size, 3) each.
+
+    Yields:
+        after each photo the same interpreter, for what is in any tensor of the graph.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that keeping all tensors takes memory
+        interpreter = Interpreter(
+            model_content=content, num_threads=1, experimental_preserve_all_tensors=True
+        )
+    interpreter.allocate_tensors()
+    given = interpreter.get_input_details()[0]["index"]
+    for pixels in photos:
+        interpreter.set_tensor(given, pixels[None])
+        interpreter.invoke()
+        yield interpreter

@@ -11,7 +11,7 @@ import numpy as np
 
 from embedder.errors import MissingExtraError
 from embedder.photos import Pixels
-from embedder.quiet import native_output_silenced, output_silenced
+from embedder.quiet import output_silenced
 
 if TYPE_CHECKING:
     from embedder.inference import Vector
@@ -36,9 +36,11 @@ def as_onnx(content: bytes, note: tuple[str, str]) -> bytes:
         note: name and text to keep in the file's metadata.
     """
     try:
+        import onnxruntime  # noqa: F401  (to compare with; TensorFlow takes longer to import)
+
         from embedder import backend  # noqa: F401  (TensorFlow reads what it sets)
 
-        with native_output_silenced():
+        with output_silenced():
             from tf2onnx.convert import from_tflite
     except (ImportError, MissingExtraError):
         raise MissingExtraError("exporting to ONNX", "export") from None
@@ -76,10 +78,8 @@ def _take_any_number(graph: Any) -> None:
 
 def run_onnx(content: bytes, photos: Sequence[Pixels]) -> list[Vector]:
     """The vectors (dim,) that an ONNX file gives, photo by photo."""
-    try:
-        import onnxruntime
-    except ImportError:
-        raise MissingExtraError("exporting to ONNX", "export") from None
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

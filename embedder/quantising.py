@@ -9,6 +9,7 @@ import numpy as np
 
 from embedder.bias_correction import correct_biases
 from embedder.errors import MissingExtraError
+from embedder.litert_graph import runs
 from embedder.photos import Pixels
 from embedder.quiet import output_silenced
 
@@ -67,25 +68,23 @@ def rounded_to_int8(content: bytes, photos: Sequence[Pixels]) -> bytes:
 
 
 def _extremes(quantizer: Quantizer, content: bytes, photos: Sequence[Pixels]) -> dict[str, Any]:
-    """The least and the largest number in each tensor on any photo.
+    """The least and the largest number in each tensor on any photo, as the library takes them.
 
-    Given all photos at once, the library takes an average of each photo's, and photos with larger
-    numbers than most are cut off: to a cosine of 0.91 where it is 0.999 with the true extremes.
+    By itself it takes an average of each photo's, and photos with larger numbers than most are cut
+    off: to a cosine of 0.91 where it is 0.999 with the true extremes.
     """
     from ai_edge_litert.interpreter import Interpreter
 
     ((signature, names),) = Interpreter(model_content=content).get_signature_list().items()
-    (name,) = names["inputs"]
-    found: dict[str, Any] = {}
-    for pixels in photos:
-        seen = quantizer.calibrate({signature: [{name: pixels[None]}]}, num_threads=1)
-        for tensor, new in seen.items():
-            known = found.get(tensor, new)
-            ends = {
-                "min": np.minimum(known["min"], new["min"]),
-                "max": np.maximum(known["max"], new["max"]),
-            }
-            found[tensor] = {**known, **ends}
+    one = [{names["inputs"][0]: photos[0][None]}]
+    found: dict[str, Any] = quantizer.calibrate({signature: one}, num_threads=1)
+    numbers: dict[str, int] = {}
+    for interpreter in runs(content, photos):
+        numbers = numbers or {of["name"]: of["index"] for of in interpreter.get_tensor_details()}
+        for tensor, ends in found.items():
+            values = interpreter.get_tensor(numbers[tensor])
+            ends["min"] = np.minimum(ends["min"], values.min())
+            ends["max"] = np.maximum(ends["max"], values.max())
     return found
 
 
