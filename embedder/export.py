@@ -116,12 +116,7 @@ def export_model(
         raise ExportError(
             f"{model}: cannot be exported as {precision} to {format}: {in_one_line(error)}"
         ) from error
-    if not np.mean(cosines) >= _LOWEST[precision]:
-        raise ExportError(
-            f"{model}: expected {precision} to agree with the model to a cosine of at least "
-            f"{_LOWEST[precision]} on average, found {np.mean(cosines):.4f}: export it at a higher "
-            "precision"
-        )
+    _refuse_disagreement(model, precision, float(np.mean(cosines)))
     return Export(
         content,
         format,
@@ -135,6 +130,16 @@ def export_model(
         float(np.min(cosines)),
         unreadable,
     )
+
+
+def _refuse_disagreement(
+    model: str | os.PathLike[str], precision: Precision, cosine: float
+) -> None:
+    if not cosine >= _LOWEST[precision]:
+        raise ExportError(
+            f"{model}: expected {precision} to agree with the model to a cosine of at least "
+            f"{_LOWEST[precision]} on average, found {cosine:.4f}: export it at a higher precision"
+        )
 
 
 def _converted(
