@@ -13,9 +13,9 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from embedder.backend import keras, ops
-from embedder.export import litert_from_keras
 from embedder.model_files import Architecture
 from embedder.networks import build_network
+from embedder.saving import litert_from_keras
 
 PHOTOS = 4096
 

@@ -34,8 +34,8 @@ _BLOCK = 100_000
 def write_models(folder: Path, data: Path, name: str) -> str:
     """A model of `MODELS` as `items.model` and as `items.keras`; returns its fingerprint."""
     from embedder.backend import keras
-    from embedder.export import save_model
     from embedder.networks import build_network
+    from embedder.saving import save_model
 
     keras.utils.set_random_seed(0)
     architecture, weights = MODELS[name]

@@ -59,8 +59,8 @@ def write_catalogue(folder: Path, data: Path) -> list[Path]:
 def write_small_model(folder: Path) -> None:
     """A model that is quick to run, with photos held out and a score space, as trained ones."""
     from embedder.backend import keras
-    from embedder.export import save_model
     from embedder.networks import build_network
+    from embedder.saving import save_model
 
     keras.utils.set_random_seed(0)
     architecture = Architecture(size=32)

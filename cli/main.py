@@ -30,6 +30,7 @@ _COMMANDS = (
     "calibrate",
     "optimize",
     "verify",
+    "export",
 )
 
 

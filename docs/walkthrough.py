@@ -35,6 +35,8 @@ _ROWS = 2000  # nothing scrolls out of sight
 _VARYING = (
     (r"^photos/[^\n]*(?:\nphotos/[^\n]*)+", lambda rows: "\n".join(sorted(rows[0].split("\n")))),
     (r"[\d,.]+ (photos|items|steps|pictures|sizes|pairs)/s", r"N \1/s"),
+    (r"^SHA-256 [0-9a-f]{64}$", "SHA-256"),
+    (r"[\d,]+ bytes", "N bytes"),
     (r"\d+/\d+ N pairs/s", "M/M N pairs/s"),  # which photos are compared hangs on the training
     (r"\b\d+:\d\d(:\d\d)?\b", "TIME"),
     (r"version \d[\w.]*", "version V"),

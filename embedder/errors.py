@@ -5,6 +5,7 @@
     ├── CatalogueError      a catalogue folder, manifest or file of vectors is not as expected
     ├── ModelError          a model is missing, damaged, or does not fit the index
     ├── TrainingError       training cannot start or go on
+    ├── ExportError         a model cannot be exported as asked for
     ├── MissingExtraError   an optional dependency is not installed; names the extra
     ├── IndexFileError      an index file is missing, damaged or of another version
     │   └── IndexBusyError  another process is writing it
@@ -53,6 +54,10 @@ class ModelError(EmbedError):
 
 class TrainingError(EmbedError):
     """Training cannot start or cannot go on."""
+
+
+class ExportError(EmbedError):
+    """A model cannot be exported as asked for, or the export disagrees with the model."""
 
 
 class MissingExtraError(EmbedError):

@@ -1,11 +1,13 @@
-"""Silence for native libraries that log to standard output or error and cannot be told not to."""
+"""Silence for libraries that log to standard output or error and cannot be told not to."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 
 @contextmanager
@@ -32,6 +34,22 @@ def native_output_silenced() -> Iterator[None]:
             os.dup2(copy, number)
             os.close(copy)
         os.close(nowhere)
+
+
+@contextmanager
+def output_silenced() -> Iterator[None]:
+    """`native_output_silenced`, for what is written and warned of in Python too.
+
+    In a notebook Python's output goes elsewhere than that of native libraries.
+    """
+    with (
+        native_output_silenced(),
+        redirect_stdout(io.StringIO()),
+        redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _is_open(number: int) -> bool:

@@ -15,13 +15,13 @@ from embedder.backgrounds import load_pictures
 from embedder.catalogue import Catalogue
 from embedder.checkpoints import Stored, load_checkpoint
 from embedder.errors import TrainingError
-from embedder.export import put_back, save_model
 from embedder.labelled_vectors import LabelledVectors
 from embedder.locking import only_process
 from embedder.model_files import MODEL_JSON, ModelInfo
 from embedder.networks import build_network
 from embedder.photo_cache import PhotoCache, cache_key, open_cache
 from embedder.sampling import evenly
+from embedder.saving import put_back, save_model
 from embedder.training_options import Listener, TrainingOptions
 from embedder.training_run import Run, gallery_and_queries, start, train_epochs
 from embedder.training_step import embedding_function

@@ -25,12 +25,12 @@ from sklearn.linear_model import LogisticRegression
 from embedder import Catalogue, Embedder, read_catalogue
 from embedder.augmentation import change_photos, draw_changes
 from embedder.backend import keras
-from embedder.export import litert_model
 from embedder.model_files import Architecture
 from embedder.networks import build_network
 from embedder.photo_cache import PhotoCache, open_cache
 from embedder.photos import prepare
 from embedder.sample import item_id, write_sample
+from embedder.saving import litert_model
 from embedder.training import train
 from embedder.training_batches import batches
 from embedder.training_options import Augmentation, TrainingOptions

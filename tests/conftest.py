@@ -58,8 +58,8 @@ def catalogue(sample: Path) -> Catalogue:
 def save_random_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[ModelInfo, int], Path]:
     """Write a model folder with random weights: quick, and good enough to compare vectors."""
     from embedder.backend import keras
-    from embedder.export import save_model
     from embedder.networks import build_network
+    from embedder.saving import save_model
 
     def save(info: ModelInfo, seed: int) -> Path:
         folder = tmp_path_factory.mktemp("random") / "items.model"

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from embedder import Embedder, EmbedError, export, read_catalogue
+from embedder import Embedder, EmbedError, read_catalogue, saving
 from embedder.checkpoints import Progress, load_checkpoint, save_checkpoint
-from embedder.export import save_model
 from embedder.model_files import Architecture, ModelInfo
 from embedder.networks import build_network
 from embedder.photo_cache import open_cache
+from embedder.saving import save_model
 
 FAULTS = ctypes.CDLL(None)
 FAULTS.faults_arm.argtypes = [ctypes.c_char_p, ctypes.c_long, ctypes.c_int, ctypes.c_int]
@@ -27,8 +27,8 @@ ARCHITECTURE = Architecture(size=32)
 def model_writes(folder):
     network = build_network(ARCHITECTURE)
     photos = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
-    content = export.litert_model(network, ARCHITECTURE)
-    export.litert_model = lambda *_: content  # takes a second; the same each time
+    content = saving.litert_model(network, ARCHITECTURE)
+    saving.litert_model = lambda *_: content  # takes a second; the same each time
 
     def write(number):
         save_model(network, ModelInfo(ARCHITECTURE, number), photos, folder / "items.model")
