@@ -88,9 +88,12 @@ def search(
     click.echo(_FORMATTERS["json" if as_json else format_](found), nl=False, color=True)
     for one in found:
         if one.reason:
-            say(f"cannot be read: {one.photo}: {one.reason}")
+            what = "some of its photos cannot be read" if one.items else "cannot be read"
+            say(f"{one.photo}: {what}: {one.reason}")
     if not any(one.items for one in found):
-        raise click.ClickException("none of the photos can be read: the lines above say why")
+        if all(one.reason for one in found):
+            raise click.ClickException("none of the photos can be read: the lines above say why")
+        raise click.ClickException(f"{index}: expected an index with items, found none")
 
 
 def _rows(found: Sequence[Found]) -> Iterator[tuple[str, int, str, float]]:

@@ -127,7 +127,7 @@ def _calibrate(
     if calibration is None and asked is not None:
         calibration = calibrate(store, asked, others, given=given)
     write_calibration(store, calibration, others)
-    store.write_info(replace(store.info, created=datetime.now(UTC).isoformat("T", "seconds")))
+    store.write_info(replace(store.info, created=datetime.now(UTC).isoformat("T", "microseconds")))
     return calibration
 
 

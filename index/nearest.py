@@ -20,7 +20,7 @@ class Best:
     """The nearest rows so far of each of some vectors; rows come in blocks.
 
     Attributes:
-        asked: float32 (photos, dim), unit norm, in the score space.
+        asked: float32 (photos, dim), in the score space; of unit norm, or means of such.
         count: how many are kept of each.
         scores: float32 (photos, at most count), in no order.
         numbers: of the rows, int64 of the same shape.
@@ -57,27 +57,39 @@ class Best:
             self.scores = np.take_along_axis(self.scores, best, axis=1)
             self.numbers = np.take_along_axis(self.numbers, best, axis=1)
 
-    def take_in_some(self, block: Block, vectors: Vectors, wanted: Numbers) -> None:
-        """Compare each vector with rows of its own: `wanted` (photos, rows), -1 for none."""
-        places = {number: at for at, number in enumerate(block.numbers.tolist())}
-        at = np.array([[places.get(n, -1) for n in row] for row in wanted.tolist()], np.int64)
+    def take_in_own(self, block: Block, vectors: Vectors, wanted: Numbers) -> None:
+        """Compare each vector with rows of its own, those of `wanted` (photos, rows) it has.
+
+        Numbers of a block ascend; a number of `wanted` that is not among them does not count.
+        """
+        if not block.ids:
+            return
+        at = np.minimum(np.searchsorted(block.numbers, wanted), len(block.ids) - 1)
+        there = block.numbers[at] == wanted
         scores = np.full(wanted.shape, -np.inf, np.float32)
-        for row, chosen in enumerate(at):
-            there = chosen >= 0
-            scores[row, there] = vectors[chosen[there]] @ self.asked[row]
+        for row, (places, known) in enumerate(zip(at, there, strict=True)):
+            scores[row, known] = vectors[places[known]] @ self.asked[row]
         self.keep(scores, wanted)
         self._name(block)
 
+    def found(self) -> npt.NDArray[np.int64]:
+        """How many rows are known of each vector: int64 (photos,)."""
+        counts: npt.NDArray[np.int64] = np.isfinite(self.scores).sum(axis=1)
+        return counts
+
     def sorted(self) -> list[tuple[Neighbour, ...]]:
         """Of each vector the nearest items, the nearest first."""
-        found = []
+        nearest = []
         for scores, numbers in zip(self.scores, self.numbers, strict=True):
-            order = np.lexsort((numbers, -scores))
-            there = [at for at in order if np.isfinite(scores[at])][: self.count]
-            found.append(
-                tuple(Neighbour(self.ids[int(numbers[at])], float(scores[at])) for at in there)
-            )
-        return found
+            items: dict[str, tuple[int, float]] = {}
+            for at in np.flatnonzero(np.isfinite(scores)):
+                number = int(numbers[at])
+                # One that was replaced meanwhile has two rows, of which the later counts.
+                if number >= items.get(self.ids[number], (number, 0.0))[0]:
+                    items[self.ids[number]] = number, float(scores[at])
+            ranked = sorted(items, key=lambda item_id: (-items[item_id][1], items[item_id][0]))
+            nearest.append(tuple(Neighbour(item_id, items[item_id][1]) for item_id in ranked))
+        return nearest
 
     def _name(self, block: Block) -> None:
         kept = np.isin(block.numbers, self.numbers)

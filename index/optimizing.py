@@ -7,8 +7,10 @@ comparing them with all.
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,19 +20,20 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.advice import with_advice
-from embedder.errors import IndexFileError
+from embedder.errors import IndexFileError, in_one_line
 from embedder.locking import only_process
 from embedder.score_space import ScoreSpace, unit
 from index.nearest import Best, projected
-from index.scanning import Block, numbered, scan, span
+from index.scanning import Block, following, numbered, scan, span
 from index.search_file import (
+    KINDS,
     NoSearchFileError,
     Notes,
     SearchFile,
     lineage,
     mark,
+    nearest_rows,
     open_search_file,
-    search,
     search_path,
     write_search_file,
 )
@@ -40,7 +43,6 @@ from index.whitening import read_score_space
 Vectors = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
 
-KINDS = ("flat", "hnsw", "sq", "pq")
 MOST_READ = 50_000  # items: reading all their rows takes a tenth of a second
 MOST_FLAT = 1_200_000  # "about a million"
 TARGET = 0.995  # of what is found of the nearest, above the 0.99 that is promised
@@ -51,6 +53,7 @@ _SHORTLISTS = (32, 128, 512)
 _LINKS, _CARE = 32, 100  # of the graph: links a row has, and rows looked at to choose them
 _MOST_WIDELY = 2048
 _MEMORY_UNTOLD = 4 << 30
+_DISPERSION = 0.15  # of items with one photo, of which none is known; trained models have 0.07-0.23
 
 
 class CannotMakeError(IndexFileError):
@@ -99,12 +102,17 @@ def optimize(
     if kind is not None and kind not in KINDS:
         raise ValueError(f"expected a kind of {', '.join(KINDS)}, got {kind!r}")
     with Store.open(path) as store:
-        items = len(store)
-        if kind is None and items <= MOST_READ:
-            return SearchReport(items, "none", 1.0, 1.0, 0)
+        if kind is None and is_small(store):
+            return SearchReport(len(store), "none", 1.0, 1.0, 0)
         made = make_search_file(store, read_score_space(store), kind, on_progress)
     size = search_path(path).stat().st_size
     return SearchReport(made.items, made.kind, made.recall_1, made.recall_10, size)
+
+
+def is_small(store: Store) -> bool:
+    """Whether all rows of an index are read at each search, instead of a search file."""
+    first, last = span(store)
+    return last - first < MOST_READ
 
 
 def current_search_file(
@@ -118,20 +126,20 @@ def current_search_file(
     Raises:
         IndexFileError: the index is damaged.
     """
-    first, last = span(store)
-    if last - first < MOST_READ:
-        return None
+    found = None
     try:
         found = open_search_file(store, space)
-        if last - found.notes.last[0] <= max(MOST_READ, found.notes.items // 10):
+        added = span(store)[1] - found.notes.last[0]
+        if added <= max(MOST_READ, found.notes.items // 10):
             return found
     except NoSearchFileError:
-        pass
+        if is_small(store):
+            return None
     try:
         make_search_file(store, space, None, on_progress)
         return open_search_file(store, space)
     except (NoSearchFileError, CannotMakeError):
-        return None
+        return found
 
 
 def make_search_file(
@@ -140,7 +148,12 @@ def make_search_file(
     kind: str | None,
     on_progress: Callable[[int, int], None],
 ) -> Notes:
-    """As `optimize`, of an open index."""
+    """As `optimize`, of an open index.
+
+    Raises:
+        CannotMakeError: the file cannot be written, or another process is making it.
+        IndexFileError: as `optimize`.
+    """
     path = search_path(store.path)
     try:
         with only_process(path.with_name(f".{path.name}.lock")) as alone:
@@ -150,17 +163,27 @@ def make_search_file(
     except OSError as error:
         where = error.filename or path
         raise CannotMakeError(f"{where}: cannot be written: {with_advice(error)}") from error
+    except (RuntimeError, MemoryError) as error:
+        what = in_one_line(error) or "there is too little memory"
+        raise CannotMakeError(f"{path}: FAISS cannot make it: {what}") from error
 
 
 def chosen_kind(items: int, dim: int, memory: int) -> str:
     """By size and by the bytes of memory that are free: one of "flat", "sq" and "pq".
 
-    A graph (HNSW) is searched faster still, but takes 20 times as long to make and three times the
-    memory (`benchmarks/RESULTS.md`): it is made where it is asked for.
+    A graph (HNSW) is searched faster still, but takes many times as long to make and more memory
+    (`benchmarks/RESULTS.md`): it is made where it is asked for.
     """
-    if items <= MOST_FLAT:
+    usable = memory // 2
+    if items <= MOST_FLAT and _bytes("flat", items, dim) <= usable:
         return "flat"
-    return "sq" if items * (dim + 8) <= memory // 2 else "pq"
+    return "sq" if _bytes("sq", items, dim) <= usable else "pq"
+
+
+def _bytes(kind: str, items: int, dim: int) -> int:
+    """About what a search file takes."""
+    numbers = {"flat": 4 * dim, "hnsw": 4 * dim + 9 * _LINKS, "sq": dim, "pq": _pieces(dim)}
+    return items * (numbers[kind] + 8)
 
 
 def _make(
@@ -174,25 +197,30 @@ def _make(
         raise IndexFileError(f"{store.path}: expected an index with items, found none")
     of = lineage(store, space)
     kind = kind or chosen_kind(items, dim, _free_memory())
+    if shutil.disk_usage(store.path.parent).free < _bytes(kind, items, dim):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(search_path(store.path)))
     lists = max(1, min(2 ** round(math.log2(math.sqrt(items))), items // _TRAINING_ROWS))
     rng = np.random.default_rng(0)
-    found = _empty(kind, dim, lists)
+    rows = _empty(kind, dim, lists)
     if kind in ("sq", "pq"):
         sample = _some_rows(store, max(_TRAINING_ROWS * lists, 20_000), rng)
-        found.train(projected(sample.vectors, space))
-    asked = _questions(_some_rows(store, _QUESTIONS, rng), space, rng)
-    truth = Best(asked, _TOP)
-    last, done = None, 0
+        rows.train(projected(sample.vectors, space))
+    truth = Best(_questions(_some_rows(store, _QUESTIONS, rng), space, rng), _TOP)
+    last, done = (0, "", ""), 0
     for block in scan(store):
         vectors = projected(block.vectors, space)
-        found.add_with_ids(vectors, block.numbers)
+        rows.add_with_ids(vectors, block.numbers)
         truth.take_in(block, vectors)
         last, done = mark(block, -1), done + len(block.ids)
         on_progress(min(done, items - 1), items)
-    if last is None:
-        raise IndexFileError(f"{store.path}: expected an index with items, found none")
-    tuned = _tuned(found, kind, lists, truth)
-    notes = write_search_file(store.path, found, Notes(of, last, done, kind, *tuned))
+    tuned = _tuned(rows, kind, lists, truth)
+    notes = Notes(of, last, done, kind, *tuned)
+
+    def is_current() -> bool:
+        with Store.open(store.path) as now:
+            return lineage(now, read_score_space(now)) == of
+
+    write_search_file(store.path, rows, notes, is_current)
     on_progress(items, items)
     return notes
 
@@ -200,36 +228,41 @@ def _make(
 def _empty(kind: str, dim: int, lists: int) -> Any:
     import faiss
 
-    pieces = next(n for n in range(max(1, dim // 4), 0, -1) if dim % n == 0)
     factory = {
         "flat": "IDMap,Flat",
         "hnsw": f"IDMap,HNSW{_LINKS}",
         "sq": f"IVF{lists},SQ8",
-        "pq": f"IVF{lists},PQ{pieces}",
+        "pq": f"IVF{lists},PQ{_pieces(dim)}",
     }[kind]
-    found = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+    rows = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
     if kind == "hnsw":
-        faiss.downcast_index(found.index).hnsw.efConstruction = _CARE
-    return found
+        faiss.downcast_index(rows.index).hnsw.efConstruction = _CARE
+    return rows
+
+
+def _pieces(dim: int) -> int:
+    """Into how many parts product quantisation cuts a vector, a byte each: of four numbers."""
+    return next(n for n in range(max(1, dim // 4), 0, -1) if dim % n == 0)
 
 
 def _some_rows(store: Store, most: int, rng: np.random.Generator) -> Block:
-    """A random sample of the rows; numbers have few gaps, so nearly as many as asked for."""
+    """A random sample of the rows, or all of them; those after gaps in the numbers come up more."""
     first, last = span(store)
     width = last - first + 1
-    chosen = np.arange(width) if width <= most else np.unique(rng.integers(0, width, most))
-    return numbered(store, first + chosen)
+    chosen = np.arange(width) if width <= 2 * most else rng.integers(0, width, most)
+    return numbered(store, following(store, first + chosen))
 
 
 def _questions(rows: Block, space: ScoreSpace | None, rng: np.random.Generator) -> Vectors:
     """A photo of each item: its centroid, and a deviation as long as those of its photos are."""
-    spread = np.sqrt(rows.dispersions / np.maximum(1 - rows.dispersions, 0.1))
+    dispersions = np.where(rows.photos > 1, rows.dispersions, _DISPERSION)
+    spread = np.sqrt(dispersions / np.maximum(1 - dispersions, 0.1))
     away = unit(rng.normal(size=rows.vectors.shape))
     photos = unit(rows.vectors + spread[:, None] * away).astype(np.float32)
     return projected(photos, space)
 
 
-def _tuned(found: Any, kind: str, lists: int, truth: Best) -> tuple[int, int, float, float]:
+def _tuned(rows: Any, kind: str, lists: int, truth: Best) -> tuple[int, int, float, float]:
     """Effort and length of the shortlist, and what they find: the least that reaches `TARGET`."""
     if kind == "flat":
         return 0, _SHORTLISTS[0], 1.0, 1.0
@@ -238,9 +271,9 @@ def _tuned(found: Any, kind: str, lists: int, truth: Best) -> tuple[int, int, fl
     best = (0, 0, 0.0, 0.0)
     for effort in [*efforts, most]:
         longest = _SHORTLISTS[-1] if kind != "hnsw" else min(effort, _SHORTLISTS[-1])
-        rows = search(found, kind, effort, truth.asked, longest)
+        near = nearest_rows(rows, kind, effort, truth.asked, longest)
         for length in _SHORTLISTS:
-            tried = (effort, length, *_recalls(rows[:, :length], truth))
+            tried = (effort, length, *_recalls(near[:, :length], truth))
             if tried[3] > best[3]:
                 best = tried
             if min(tried[2:]) >= TARGET:

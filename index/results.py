@@ -124,7 +124,8 @@ class Neighbour:
 
     Attributes:
         item_id: its id.
-        score: cosine to its centroid, -1 to 1; of whitened vectors if the index says so.
+        score: cosine to its centroid, -1 to 1; of whitened vectors if the index says so. Of several
+            photos of one object the mean.
     """
 
     item_id: str

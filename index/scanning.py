@@ -21,6 +21,10 @@ SELECT {_COLUMNS} FROM json_each(?) AS wanted CROSS JOIN items ON items.number =
 """
 # Of one end each: asked for both, SQLite would look at all.
 _ENDS = tuple(f"SELECT coalesce({end}(number), 0) FROM items" for end in ("min", "max"))
+_FOLLOWING = """
+SELECT (SELECT number FROM items WHERE number >= wanted.value ORDER BY number LIMIT 1)
+FROM json_each(?) AS wanted
+"""
 _AT_ONCE = 10_000
 
 
@@ -72,6 +76,13 @@ def numbered(store: Store, numbers: npt.NDArray[np.int64]) -> Block:
     with sqlite_errors(store.path):
         found = store.connection.execute(_SOME, (json.dumps(numbers.tolist()),)).fetchall()
     return _block(store, found)
+
+
+def following(store: Store, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The numbers of the rows at some numbers, or next after them: ascending, each once."""
+    with sqlite_errors(store.path):
+        found = store.connection.execute(_FOLLOWING, (json.dumps(numbers.tolist()),)).fetchall()
+    return np.unique([number for (number,) in found if number is not None]).astype(np.int64)
 
 
 def span(store: Store) -> tuple[int, int]:

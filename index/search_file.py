@@ -7,15 +7,15 @@ they are fetched. FAISS' own files have no checksum, and damaged ones load, so t
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -27,11 +27,14 @@ from index.store import Store
 Vectors = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
 
+KINDS = ("flat", "hnsw", "sq", "pq")
 VERSION = 1
-_MAGIC = b"embdsrch"  # the last eight bytes; before them the length of the notes, and these
-_TAIL = 16
+
+# A file ends with the notes, their length (8 bytes), the SHA-256 of all before (32) and this.
+_MAGIC = b"embdsrch"
+_TAIL = 8 + 32 + len(_MAGIC)
 _MOST_NOTES = 1 << 16
-_PART = 1 << 26
+_READ = 1 << 20
 
 
 class NoSearchFileError(Exception):
@@ -51,7 +54,6 @@ class Notes:
         shortlist: rows to compare exactly for each vector.
         recall_1: share of questions whose nearest item was found, when it was made.
         recall_10: share of the ten nearest items found.
-        sha256: of the part that FAISS reads, in hexadecimal, by parts (`_digest`).
         version: of this layout.
     """
 
@@ -63,8 +65,17 @@ class Notes:
     shortlist: int
     recall_1: float = 1.0
     recall_10: float = 1.0
-    sha256: str = ""
-    version: int = field(default=VERSION)
+    version: int = VERSION
+
+    def are_possible(self) -> bool:
+        """Whether all are of the right types, and in range."""
+        numbers = (self.last[0], self.items, self.effort, self.shortlist)
+        return (
+            len(self.last) == 3
+            and all(type(number) is int and 0 <= number < 2**62 for number in numbers)
+            and (self.items > 0 and self.shortlist > 0 and self.kind in KINDS)
+            and (self.effort > 0 or self.kind == "flat")
+        )
 
 
 @dataclass(frozen=True)
@@ -76,20 +87,20 @@ class SearchFile:
     """
 
     notes: Notes
-    _found: Any
+    _rows: Any
 
     def shortlist(self, asked: Vectors, count: int) -> Numbers:
         """The rows that are likely nearest to each vector.
 
         Args:
-            asked: float32 (photos, dim), unit norm, in the score space of the index.
+            asked: float32 (photos, dim), in the score space of the index.
             count: so many of each are asked for in the end.
 
         Returns:
             int64 (photos, rows), in no order that means anything; -1 where fewer were found.
         """
         wanted = min(self.notes.items, max(self.notes.shortlist, 2 * count))
-        return search(self._found, self.notes.kind, self.notes.effort, asked, wanted)
+        return nearest_rows(self._rows, self.notes.kind, self.notes.effort, asked, wanted)
 
 
 def search_path(index: Path) -> Path:
@@ -97,8 +108,8 @@ def search_path(index: Path) -> Path:
     return index.with_name(f"{index.name}.search")
 
 
-def search(found: Any, kind: str, effort: int, asked: Vectors, count: int) -> Numbers:
-    """The rows nearest to each vector by a FAISS index; arguments as in `Notes`."""
+def nearest_rows(index: Any, kind: str, effort: int, asked: Vectors, count: int) -> Numbers:
+    """Numbers of the rows nearest to each vector by a FAISS index; arguments as in `Notes`."""
     import faiss
 
     parameters = None
@@ -106,7 +117,7 @@ def search(found: Any, kind: str, effort: int, asked: Vectors, count: int) -> Nu
         parameters = faiss.SearchParametersIVF(nprobe=effort)
     elif kind == "hnsw":
         parameters = faiss.SearchParametersHNSW(efSearch=max(effort, count))
-    rows: Numbers = found.search(np.ascontiguousarray(asked), count, params=parameters)[1]
+    rows: Numbers = index.search(np.ascontiguousarray(asked), count, params=parameters)[1]
     return rows
 
 
@@ -134,105 +145,100 @@ def open_search_file(store: Store, space: ScoreSpace | None) -> SearchFile:
     """
     path = search_path(store.path)
     try:
-        notes, size = _read_notes(path)
-        if notes.lineage != lineage(store, space):
-            raise NoSearchFileError(f"{path} is of another index, or of an earlier build")
-        block = numbered(store, np.array(notes.last[:1], np.int64))
-        if not block.ids or mark(block, 0) != notes.last:
-            raise NoSearchFileError(f"{path} is of other rows than the index has now")
-        if _digest(path, size) != notes.sha256:
-            raise NoSearchFileError(f"{path} is damaged (SHA-256)")
-        return SearchFile(notes, _load(path))
+        if path.exists() and not path.is_file():
+            raise NoSearchFileError(f"{path} is no file")
+        with path.open("rb") as file:
+            notes = _read_notes(path, file)
+            if notes.lineage != lineage(store, space):
+                raise NoSearchFileError(f"{path} is of another index, or of an earlier build")
+            block = numbered(store, np.array(notes.last[:1], np.int64))
+            if not block.ids or mark(block, 0) != notes.last:
+                raise NoSearchFileError(f"{path} is of other rows than the index has now")
+            return SearchFile(notes, _load(path, file, store.info.dim, notes.items))
     except FileNotFoundError:
         raise NoSearchFileError(f"{path} is not there yet") from None
     except OSError as error:
         raise NoSearchFileError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def write_search_file(index: Path, found: Any, notes: Notes) -> Notes:
+def write_search_file(index: Path, rows: Any, notes: Notes, is_current: Callable[[], bool]) -> None:
     """Write the search file of an index; it takes the place of another in one step.
 
-    Returns:
-        The notes, with the SHA-256.
+    Args:
+        index: the index file.
+        rows: the FAISS index.
+        notes: what to say of it.
+        is_current: asked in the end: whether it is still of the index that is there.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written, or is not of the index that is there.
     """
     import faiss
 
     path = search_path(index)
     unfinished = path.with_name(f"{path.name}.building")
     try:
-        try:
-            faiss.write_index(found, str(unfinished))
-        except RuntimeError as error:  # a full disk, a folder that may not be written
-            raise OSError(0, f"FAISS cannot write: {error}", str(unfinished)) from error
-        size = unfinished.stat().st_size
-        notes = Notes(**{**asdict(notes), "sha256": _digest(unfinished, size)})
-        content = json.dumps(asdict(notes)).encode()
-        with unfinished.open("ab") as file:
-            file.write(content + len(content).to_bytes(8, "little") + _MAGIC)
+        with unfinished.open("w+b") as file:
+            # Not by name: FAISS knows no names that are no texts, and not what went wrong.
+            faiss.write_index(rows, faiss.PyCallbackIOWriter(file.write))
+            content = json.dumps(asdict(notes)).encode()
+            file.write(content + len(content).to_bytes(8, "little"))
+            digest = _digest(file, file.tell())
+            file.write(digest + _MAGIC)
             file.flush()
             os.fsync(file.fileno())
+        if not is_current():
+            raise OSError(errno.ESTALE, "the index was built again meanwhile", str(path))
         unfinished.replace(path)
     finally:
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
-    return notes
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, file: BinaryIO, dim: int, items: int) -> Any:
     import faiss
 
+    # The file that is open, whatever has its name now. What FAISS can map is not copied into
+    # memory: a flat index stays on the disk.
+    name = f"/dev/fd/{file.fileno()}"
     try:
-        # What FAISS can map is not copied into memory: a flat index stays on the disk.
-        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+        rows = faiss.read_index(name if Path(name).exists() else str(path), faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
         why = " ".join(str(error).split())
         raise NoSearchFileError(f"{path} cannot be read by this FAISS: {why}") from error
+    if (rows.d, rows.ntotal) != (dim, items):
+        raise NoSearchFileError(f"{path} is of other vectors than it says")
+    return rows
 
 
-def _read_notes(path: Path) -> tuple[Notes, int]:
-    """The notes at the end, and how many bytes are before them."""
-    with path.open("rb") as file:
-        end = os.fstat(file.fileno()).st_size
-        file.seek(max(0, end - _TAIL))
-        tail = file.read(_TAIL)
-        length = int.from_bytes(tail[:8], "little")
-        if tail[8:] != _MAGIC or not length <= min(_MOST_NOTES, end - _TAIL):
-            raise NoSearchFileError(f"{path} is no search file, or was cut off")
-        file.seek(end - _TAIL - length)
-        content = file.read(length)
+def _read_notes(path: Path, file: BinaryIO) -> Notes:
+    """The notes at the end, after the SHA-256 was found to be that of all before it."""
+    end = os.fstat(file.fileno()).st_size
+    file.seek(max(0, end - _TAIL))
+    tail = file.read(_TAIL)
+    length = int.from_bytes(tail[:8], "little")
+    if tail[40:] != _MAGIC or not length <= min(_MOST_NOTES, end - _TAIL):
+        raise NoSearchFileError(f"{path} is no search file, or was cut off")
+    if _digest(file, end - _TAIL + 8) != tail[8:40]:
+        raise NoSearchFileError(f"{path} is damaged (SHA-256)")
+    file.seek(end - _TAIL - length)
     try:
-        found = json.loads(content)
-        if found["version"] != VERSION:
+        said = json.loads(file.read(length))
+        if said["version"] != VERSION:
             raise NoSearchFileError(f"{path} is of another version of embed")
-        notes = Notes(**{**found, "last": tuple(found["last"])})
-        whole = [int(notes.items), int(notes.effort), int(notes.shortlist), int(notes.last[0])]
-        if min(whole[:3]) < 0 or len(notes.last) != 3:
+        notes = Notes(**{**said, "last": tuple(said["last"])})
+        if not notes.are_possible():
             raise ValueError
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise NoSearchFileError(f"{path} is damaged (notes)") from None
-    return notes, end - _TAIL - length
+        raise NoSearchFileError(f"{path} is not as it should be") from None
+    return notes
 
 
-def _digest(path: Path, size: int) -> str:
-    """SHA-256 of the SHA-256s of parts: parts are hashed on all cores at once."""
-    with ThreadPoolExecutor() as threads:
-        found = threads.map(lambda part: _hash_part(path, *part), _parts(size))
-        return hashlib.sha256(b"".join(found)).hexdigest()
-
-
-def _parts(size: int) -> Iterator[tuple[int, int]]:
-    for start in range(0, size, _PART):
-        yield start, min(_PART, size - start)
-
-
-def _hash_part(path: Path, start: int, length: int) -> bytes:
-    found, step = hashlib.sha256(), 1 << 20
-    with path.open("rb") as file:
-        file.seek(start)
-        while length > 0 and (content := file.read(min(step, length))):
-            found.update(content)
-            length -= len(content)
+def _digest(file: BinaryIO, size: int) -> bytes:
+    """SHA-256 of the first bytes of a file."""
+    found = hashlib.sha256()
+    file.seek(0)
+    while size > 0 and (content := file.read(min(_READ, size))):
+        found.update(content)
+        size -= len(content)
     return found.digest()

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from embedder.score_space import ScoreSpace
 from index.nearest import Best, projected
-from index.optimizing import current_search_file
+from index.optimizing import current_search_file, is_small
 from index.results import Found, Neighbour
 from index.scanning import numbered, scan
 from index.search_file import SearchFile
@@ -17,6 +17,7 @@ from index.store import Store
 from index.views import Embedded, Views, pooled, unreadable_views
 
 _ROWS_AT_ONCE = 20_000  # fetched by number
+_PHOTOS_AT_ONCE = 500
 
 
 class Searcher:
@@ -29,6 +30,7 @@ class Searcher:
     def __init__(self, store: Store, space: ScoreSpace | None) -> None:
         self._store, self._space = store, space
         self._file: SearchFile | None = None
+        self._without = False  # whether none can be made
 
     def nearest(
         self,
@@ -44,16 +46,35 @@ class Searcher:
         """
         if count < 1:
             raise ValueError(f"expected a count of 1 or more, got {count}")
-        if self._file is None:
-            self._file = current_search_file(self._store, self._space, on_making)
-        best, after = Best(asked.astype(np.float32), count), None
-        if self._file is not None:
-            wanted = self._file.shortlist(best.asked, count)
-            rows = np.unique(wanted[wanted >= 0])
-            for start in range(0, len(rows), _ROWS_AT_ONCE):
-                block = numbered(self._store, rows[start : start + _ROWS_AT_ONCE])
-                best.take_in_some(block, projected(block.vectors, self._space), wanted)
-            after = self._file.notes.last[0]
+        file = self._file
+        if file is None and not self._without:
+            file = self._file = current_search_file(self._store, self._space, on_making)
+            self._without = file is None and not is_small(self._store)
+        found: list[tuple[Neighbour, ...]] = []
+        for start in range(0, len(asked), _PHOTOS_AT_ONCE):
+            some = asked[start : start + _PHOTOS_AT_ONCE].astype(np.float32)
+            found += self._nearest(Best(some, count), file)
+        return found
+
+    def _nearest(self, best: Best, file: SearchFile | None) -> list[tuple[Neighbour, ...]]:
+        if file is None:
+            return self._all(best)
+        wanted = file.shortlist(best.asked, best.count)
+        rows = np.unique(wanted[wanted >= 0])
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            block = numbered(self._store, rows[start : start + _ROWS_AT_ONCE])
+            best.take_in_own(block, projected(block.vectors, self._space), wanted)
+        found = self._all(best, after=file.notes.last[0])
+        # Of items that were removed since, or in lists that were not looked into.
+        short = np.flatnonzero(best.found() < best.count)
+        if len(short):
+            again = self._all(Best(best.asked[short], best.count))
+            for at, items in zip(short.tolist(), again, strict=True):
+                found[at] = items
+        return found
+
+    def _all(self, best: Best, after: int | None = None) -> list[tuple[Neighbour, ...]]:
+        """Compare with all rows, or with those that were written after one."""
         for block in scan(self._store, after):
             best.take_in(block, projected(block.vectors, self._space))
         return best.sorted()

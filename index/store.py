@@ -37,6 +37,13 @@ Vectors = npt.NDArray[np.float32]
 _CACHE_KB = 32_000
 _IDS_AT_ONCE = 1000
 
+# The highest number that a row has had. None is given twice: a search file knows rows by them.
+_HIGHEST = """max(
+    coalesce((SELECT max(number) FROM items), 0),
+    coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'highest'), 0)
+)"""
+_NEXT = f"{_HIGHEST} + 1"
+
 
 class Store:
     """An open index file. Reading is safe from several threads.
@@ -269,8 +276,9 @@ class Store:
         """Add an item; call `commit` to keep it."""
         columns = columns_of(item)
         marks = ", ".join("?" * len(columns))
+        query = f"INSERT INTO items (number, {COLUMNS}) VALUES ({_NEXT}, {marks})"
         with sqlite_errors(self.path):
-            self.connection.execute(f"INSERT INTO items ({COLUMNS}) VALUES ({marks})", columns)
+            self.connection.execute(query, columns)
 
     def put_unreadable(self, item_id: str, photos: Iterable[PhotoError]) -> None:
         """Note photos of an item that could not be read."""
@@ -284,7 +292,11 @@ class Store:
     def remove(self, ids: Iterable[str]) -> None:
         """Remove items; call `commit` to keep that."""
         rows = [(item_id,) for item_id in ids]
+        if not rows:
+            return
         with sqlite_errors(self.path):
+            self.connection.execute(f"INSERT OR REPLACE INTO meta VALUES ('highest', {_HIGHEST})")
+            seal(self.connection)
             self.connection.executemany("DELETE FROM items WHERE id = ?", rows)
             self.connection.executemany("DELETE FROM unreadable WHERE item_id = ?", rows)
         self.remove_spreads(item_id for (item_id,) in rows)
@@ -329,6 +341,10 @@ class Store:
     def write_info(self, info: IndexInfo) -> None:
         """Replace what the index says about itself, and commit."""
         with sqlite_errors(self.path):
+            if (
+                info.created != self.info.created
+            ):  # what knew rows by their numbers is of an earlier
+                self.connection.execute("DELETE FROM meta WHERE key = 'highest'")
             write_info(self.connection, info)
             self.connection.commit()
         self.info = info

@@ -53,7 +53,7 @@ def test_each_photo_finds_its_item_in_every_format(search, built):
         )
         assert len(items) == len(COLOURS)
     assert by_name["bad.jpg"]["items"] == [] and by_name["bad.jpg"]["reason"]
-    assert "cannot be read" in done.stderr and "bad.jpg" in done.stderr
+    assert "photos/bad.jpg: cannot be read: not an image" in done.stderr
 
     lines = [json.loads(line) for line in search("--format", "jsonl", "photos").stdout.splitlines()]
     assert lines == photos

@@ -298,7 +298,7 @@ def test_an_item_that_another_adds_meanwhile_is_not_replaced(built, random_embed
             add_item(built, random_embedder, "new", new[:1])
             return super().embed(photos, jobs)
 
-    slow = Meanwhile(random_embedder.info, random_embedder._content)
+    slow = Meanwhile(random_embedder.info, random_embedder._load)
     with pytest.raises(CatalogueError, match="has an item 'new' already"):
         add_item(built, slow, "new", new)
     assert row(built, "new")[1] == 1

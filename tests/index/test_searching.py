@@ -1,14 +1,25 @@
 """The nearest of all items, with and without a search file, beside numpy."""
 
+import hashlib
 import json
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from embedder.errors import IndexFileError
 from embedder.score_space import unit
-from index import Matcher, add_vectors, build_from_vectors, optimize, optimizing, remove_items
+from index import (
+    Matcher,
+    add_vectors,
+    build_from_vectors,
+    optimize,
+    optimizing,
+    remove_items,
+    searching,
+)
 from index.optimizing import chosen_kind
 from index.scanning import numbered, span
 from index.search_file import NoSearchFileError, open_search_file, search_path
@@ -183,17 +194,109 @@ def test_damage_anywhere_is_seen_and_mended(index, large, kind):
         assert search(index, asked()[:1])[0] == expected[:1]
 
 
-def test_notes_of_the_wrong_kind_are_damage(index, large):
+def test_notes_that_cannot_be_are_refused(index, large):
     optimize(index)
     path, whole = search_path(index), search_path(index).read_bytes()
-    length = int.from_bytes(whole[-16:-8], "little")
-    notes = json.loads(whole[-16 - length : -16])
-    for wrong in ({"items": "many"}, {"last": 3}, {"last": [1]}, {"more": 1}, {"effort": -1}):
+    length = int.from_bytes(whole[-48:-40], "little")
+    notes = json.loads(whole[-48 - length : -48])
+    for wrong in (
+        *({"items": "many"}, {"items": 0}, {"items": 1e999}, {"items": ITEMS - 1}, {"last": 3}),
+        *({"last": [1]}, {"last": [2**70, "a", "b"]}, {"more": 1}, {"effort": -1}, {"kind": "rq"}),
+        *({"kind": "sq"}, {"shortlist": True}, {"version": 2}, {"lineage": None}),
+    ):
         content = json.dumps(notes | wrong).encode()
-        tail = content + len(content).to_bytes(8, "little") + whole[-8:]
-        path.write_bytes(whole[: -16 - length] + tail)
-        with Store.open(index) as store, pytest.raises(NoSearchFileError, match="damaged"):
+        signed = whole[: -48 - length] + content + len(content).to_bytes(8, "little")
+        path.write_bytes(signed + hashlib.sha256(signed).digest() + whole[-8:])
+        with Store.open(index) as store, pytest.raises(NoSearchFileError):
             open_search_file(store, read_score_space(store))
+    assert search(index, asked()[:3])[0] == naive(index, asked()[:3])[0]
+
+
+@pytest.mark.parametrize("kind", ["flat", "sq"])
+def test_where_all_of_a_shortlist_was_removed_the_next_are_found(index, large, kind):
+    optimize(index, kind)
+    vectors = asked()[:2]
+    remove_items(index, naive(index, vectors[:1], 60)[0][0])
+    assert search(index, vectors)[0] == naive(index, vectors)[0]
+
+
+def test_lists_that_were_not_looked_into_are_where_more_is_asked_for(index, large):
+    optimize(index, "sq")
+    found, _ = search(index, asked()[:1], ITEMS)
+    assert found == naive(index, asked()[:1], ITEMS)[0]
+
+
+def test_an_open_matcher_sees_what_others_add_and_remove(index, large):
+    optimize(index)
+    vectors = asked()[:2]
+    with Store.open(index) as store:
+        highest = [span(store)[1] - at for at in range(2)]
+        last, before = (numbered(store, np.array([number])).ids[0] for number in highest)
+        kept, _ = store.centroids([last])
+    with Matcher.open(index) as matcher:
+        matcher.search_vectors(vectors)
+        # The numbers of the last rows, were they given again, would be below what the file knows.
+        remove_items(index, [last, before])
+        add_vectors(index, "new one", vectors[:1])
+        add_vectors(index, last, kept)
+        found = [[item.item_id for item in one] for one in matcher.search_vectors(vectors)]
+    assert found[0][0] == "new one"
+    assert found == search(index, vectors)[0] == naive(index, vectors)[0]
+
+
+def test_an_item_that_is_replaced_is_named_once(index, large):
+    optimize(index)
+    vectors = asked()[:1]
+    (first, *_), *_ = naive(index, vectors)[0]
+    for _ in range(2):
+        add_vectors(index, first, vectors, replace=True)
+    found, scores = search(index, vectors)
+    assert found == naive(index, vectors)[0]
+    assert found[0].count(first) == 1 and scores[0][0] == pytest.approx(1)
+
+
+def test_an_index_that_was_built_again_meanwhile_keeps_the_file_of_its_own(index, large):
+    old = Matcher.open(index)
+    rng = np.random.default_rng(4)
+    build_from_vectors(rng.normal(size=(ITEMS, DIM)), [f"n{at}" for at in range(ITEMS)], index)
+    optimize(index)
+    made = search_path(index).read_bytes()
+    with old:  # it has the rows of the index that was there before
+        assert old.search_vectors(asked()[:1])[0][0].item_id.startswith("sku-")
+    assert search_path(index).read_bytes() == made
+
+
+def test_what_is_no_file_is_not_waited_for(index, large):
+    os.mkfifo(search_path(index))
+    assert search(index, asked()[:2])[0] == naive(index, asked()[:2])[0]
+
+
+def test_names_that_are_no_texts_and_numbers_with_gaps(built, tmp_path, large):
+    folder = os.fsencode(tmp_path) + b"/caf\xe9"
+    os.mkdir(folder)  # noqa: PTH102 - of bytes
+    index = shutil.copy(built, os.fsdecode(folder + b"/items.index"))
+    index = Path(index)
+    with Store.open(index) as store:
+        ids = list(store.ids())
+    remove_items(index, [item_id for at, item_id in enumerate(ids) if at % 7])
+    for kind in ("sq", "hnsw"):
+        assert optimize(index, kind).recall_10 > 0.98
+        assert share(search(index, asked())[0], naive(index, asked())[0]) >= 0.98
+
+
+def test_too_few_items_for_a_kind_are_said_in_a_line(index, large):
+    with Store.open(index) as store:
+        ids = list(store.ids())
+    remove_items(index, ids[50:])
+    with pytest.raises(IndexFileError, match=r"items\.index\.search: FAISS cannot make it"):
+        optimize(index, "pq")
+    assert not list(index.parent.glob("*.building"))
+
+
+def test_many_photos_are_searched_in_parts(index, large, monkeypatch):
+    monkeypatch.setattr(searching, "_PHOTOS_AT_ONCE", 7)
+    monkeypatch.setattr(searching, "_ROWS_AT_ONCE", 50)
+    assert search(index, asked())[0] == naive(index, asked())[0]
 
 
 def test_a_file_that_cannot_be_written_leaves_reading_all_rows(index, large):
@@ -207,6 +310,8 @@ def test_a_file_that_cannot_be_written_leaves_reading_all_rows(index, large):
 def test_the_kind_follows_from_size_and_memory():
     gigabyte = 1 << 30
     assert chosen_kind(1_000_000, 100, gigabyte) == "flat"
+    assert chosen_kind(1_000_000, 2048, gigabyte) == "pq"
+    assert chosen_kind(1_000_000, 2048, 6 * gigabyte) == "sq"
     assert chosen_kind(10_000_000, 100, 8 * gigabyte) == "sq"
     assert chosen_kind(10_000_000, 100, gigabyte) == "pq"
 
