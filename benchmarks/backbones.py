@@ -211,7 +211,7 @@ def main() -> None:
     found.add_argument("--backbones", nargs="*", choices=BACKBONES, default=list(BACKBONES))
     found.add_argument("--ways", nargs="*", choices=WAYS, default=list(WAYS))
     found.add_argument("--seconds", type=float, default=30.0, help="to train each from scratch")
-    found.add_argument("--epochs", type=int, default=4, help="of fine-tuning")
+    found.add_argument("--epochs", type=int, default=3, help="of fine-tuning")
     found.add_argument("--head-epochs", type=int, default=20)
     arguments = found.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)

@@ -48,7 +48,7 @@ def _amounts(
 @click.option(
     "--frozen",
     is_flag=True,
-    help="Leave the backbone as its weights have it and train what follows: minutes, not hours.",
+    help="Leave the backbone as its weights have it; train only what follows, in minutes.",
 )
 @click.option(
     "--size", type=click.IntRange(32, 1024), default=96, show_default=True, help="Side in pixels."
