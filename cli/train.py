@@ -46,6 +46,11 @@ def _amounts(
     help="What the backbone starts from.",
 )
 @click.option(
+    "--frozen",
+    is_flag=True,
+    help="Leave the backbone as its weights have it; train only what follows, in minutes.",
+)
+@click.option(
     "--size", type=click.IntRange(32, 1024), default=96, show_default=True, help="Side in pixels."
 )
 @click.option(
@@ -131,6 +136,7 @@ def train(
     backbone: str,
     alpha: float | None,
     weights: str,
+    frozen: bool,
     size: int,
     training_size: int | None,
     epochs: int,
@@ -166,6 +172,7 @@ def train(
     options = TrainingOptions(
         architecture=Architecture(backbone, alpha, size, pooling=pooling),
         weights=None if weights == "none" else weights,
+        frozen=frozen,
         training_size=training_size,
         epochs=epochs,
         loss=loss,

@@ -58,12 +58,19 @@ class _Shown(_Said):
         self._bar = bar
         self._task = bar.add_task("Decoding", total=None, note="")
         self._show = shower(bar, self._task, "photos")
+        self._looking = False
 
     def tell(self, line: str) -> None:
         # `say` knows nothing of the bar, and would write behind it.
         self._bar.console.print(shown(line), soft_wrap=True, highlight=False, markup=False)
 
     def decoded(self, done: int, total: int) -> None:
+        self._show(done, total)
+
+    def features(self, done: int, total: int) -> None:
+        if not self._looking:  # the rate and the time left are those of the features
+            self._bar.reset(self._task, description="Features", note="")
+            self._looking = True
         self._show(done, total)
 
     def step(self, epoch: int, step: int, steps: int, loss: float) -> None:

@@ -9,6 +9,9 @@ from embedder.backend import keras, layers
 import tensorflow as tf  # isort: skip  (after embedder.backend, which names the extra)
 
 
+_LONGEST_MEMORY = 0.99  # share of a running average that is left after a step, as in MobileNet
+
+
 class FusedBatchNormalization(layers.BatchNormalization):  # type: ignore[misc]  # no types
     """The same as its base class, to rounding; a step of MobileNet takes half the time.
 
@@ -43,12 +46,19 @@ def _can_be_fused(layer: Any, inputs: Any, mask: Any) -> bool:
 
 
 def with_fused_batch_norm(model: Any) -> Any:
-    """The same layers and weights, with this batch normalisation in place of Keras' own."""
+    """The same layers and weights, with this batch normalisation in place of Keras' own.
+
+    Its running averages follow the last few hundred steps at most. Some backbones of Keras are made
+    for trainings of millions (0.9997 of NASNet): after the thousand steps of one of ours their
+    averages would still be half those that they began with, which no photo has any more.
+    """
 
     def replaced(layer: Any) -> Any:
         if type(layer) is not layers.BatchNormalization:
             return layer
-        return FusedBatchNormalization.from_config(layer.get_config())
+        config = layer.get_config()
+        config["momentum"] = min(config["momentum"], _LONGEST_MEMORY)
+        return FusedBatchNormalization.from_config(config)
 
     faster = keras.models.clone_model(model, clone_function=replaced)
     faster.set_weights(model.get_weights())

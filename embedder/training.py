@@ -7,6 +7,9 @@ import json
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from embedder import validation
 from embedder.advice import with_advice
@@ -15,7 +18,9 @@ from embedder.backgrounds import load_pictures
 from embedder.catalogue import Catalogue
 from embedder.checkpoints import Stored, load_checkpoint
 from embedder.errors import TrainingError
+from embedder.frozen import learner_of_features, refuse_unfreezable, weights_key
 from embedder.labelled_vectors import LabelledVectors
+from embedder.learner import Learner, learner_of_photos
 from embedder.locking import only_process
 from embedder.model_files import MODEL_JSON, ModelInfo
 from embedder.networks import build_network
@@ -114,6 +119,9 @@ def _train(
             f"found {options.side_trained_at} px"
         )
     photos, given = cache_key(catalogue, size, masks), None
+    if options.frozen:
+        refuse_unfreezable(options)
+        photos += weights_key(str(options.weights))
     if options.backgrounds:
         given = load_pictures(Path(options.backgrounds), size)
         photos += hashlib.sha256(given.tobytes()).hexdigest()
@@ -124,15 +132,18 @@ def _train(
         stored = load_checkpoint(folder, settings)
     keras.utils.set_random_seed(options.seed)
     trained_at = replace(options.architecture, size=options.side_trained_at)
-    network = build_network(trained_at, None if stored else options.weights)
+    # A checkpoint has the weights of what learns, which a frozen backbone does not.
+    started = None if stored and not options.frozen else options.weights
+    network = build_network(trained_at, started)
     cache = open_cache(catalogue, size, folder, listener.decoded, masks)
     if given is not None:
         cache = replace(cache, pictures=given)
     if cache.unreadable:
         listener.unreadable(cache.unreadable)
     _refuse_useless(cache, catalogue.source)
+    learner = _learner(options, settings, cache, network, listener)
     try:
-        run = start(options, settings, cache, network, stored)
+        run = start(options, settings, cache, learner, stored)
     except TrainingError:
         (folder / _REPLACING).unlink(missing_ok=True)  # --replace is then to start anew
         raise
@@ -140,6 +151,15 @@ def _train(
         listener.resumed(run.progress.epoch)
     train_epochs(run, folder, listener)
     return _finish(run, model)
+
+
+def _learner(
+    options: TrainingOptions, settings: str, cache: PhotoCache, network: Any, listener: Listener
+) -> Learner:
+    if not options.frozen:
+        return learner_of_photos(options, cache, network)
+    usable = np.flatnonzero(~validation.hold_out(cache.labels, options.seed))
+    return learner_of_features(options, settings, cache, network, usable, listener.features)
 
 
 def _replacing(folder: Path, settings: str, learning_rate: float) -> Stored:
@@ -183,12 +203,15 @@ def _settings(options: TrainingOptions, photos: str) -> str:
 
 
 def _finish(run: Run, model: Path) -> ModelInfo:
-    run.asked.set_weights(run.best)
+    learner = run.learner
+    learner.asked.set_weights(run.best)
     temperature, whitened_temperature = validation.DEFAULT_TEMPERATURE, None
     accuracy: tuple[float | None, float | None] = (None, None)
     whitened_accuracy, judged, held_out = accuracy, 0, None
     if run.held.any():
-        items, known, labels, asked, truth = gallery_and_queries(run, embedding_function(run.asked))
+        items, known, labels, asked, truth = gallery_and_queries(
+            run, embedding_function(learner.asked)
+        )
         judged = len(items)
         held_out = LabelledVectors(asked, tuple(items[item] for item in truth.tolist()))
         plain, whitened = validation.judge_spaces(
@@ -230,7 +253,7 @@ def _finish(run: Run, model: Path) -> ModelInfo:
     info = ModelInfo(
         run.options.architecture, temperature, facts, whitened_temperature=whitened_temperature
     )
-    return save_model(run.asked, info, some, model, held_out)
+    return save_model(learner.whole, info, some, model, held_out)
 
 
 def _file_name(path: str | None) -> str | None:

@@ -20,7 +20,12 @@ from embedder.training_options import TrainingOptions
 _AHEAD = 2  # batches waiting for each thread: enough never to keep the step waiting
 
 
-class _Draw(NamedTuple):
+LookAlikes = Callable[[Indices], list[Indices]]
+
+
+class Draw(NamedTuple):
+    """Photos, and how each is varied."""
+
     rows: Indices
     changes: Changes
     backgrounds: npt.NDArray[np.int64]  # a seed for each photo; -1 to leave its background
@@ -32,7 +37,7 @@ def batches(
     usable: Indices,
     steps: int,
     epoch: int,
-    look_alikes: Callable[[Indices], list[Indices]] | None = None,
+    look_alikes: LookAlikes | None = None,
 ) -> Generator[tuple[Pixels, Indices], None, None]:
     """The batches of one epoch, the same for the same seed, epoch and look-alikes.
 
@@ -50,7 +55,7 @@ def batches(
         varied photos uint8 (batch, side, side, 3) of the side trained at, and labels int64
         (batch,); what `training_step` takes.
     """
-    vary = partial(_vary, options, cache, _pictures(options, cache, usable))
+    vary = partial(vary_photos, options, cache, pictures_behind(options, cache, usable))
     return ordered_map(
         vary, _draws(options, cache, usable, steps, epoch, look_alikes), ahead=_AHEAD
     )
@@ -62,11 +67,24 @@ def _draws(
     usable: Indices,
     steps: int,
     epoch: int,
-    look_alikes: Callable[[Indices], list[Indices]] | None,
-) -> Iterator[_Draw]:
+    look_alikes: LookAlikes | None,
+) -> Iterator[Draw]:
     rng = np.random.default_rng([options.seed, epoch, 1])
     # Apart from the others, for backgrounds to leave them as they are.
     generator = np.random.default_rng([options.seed, epoch, 3])
+    for rows in batch_rows(options, cache, usable, steps, epoch, look_alikes):
+        yield draw_variation(options, cache, rows, rng, generator)
+
+
+def batch_rows(
+    options: TrainingOptions,
+    cache: PhotoCache,
+    usable: Indices,
+    steps: int,
+    epoch: int,
+    look_alikes: LookAlikes | None = None,
+) -> Iterator[Indices]:
+    """Which photos the batches of one epoch are of; takes what `batches` takes."""
     chosen = pk_batches(
         cache.labels[usable],
         options.items_per_batch,
@@ -75,19 +93,36 @@ def _draws(
         [options.seed],
         look_alikes,
     )
-    for positions in chosen:
-        rows = usable[positions]
-        size, source = options.side_trained_at, options.architecture.size
-        changes = draw_changes(rng, len(rows), size, options.augmentation, source)
-        replaced = generator.random(len(rows)) < options.augmentation.background
-        replaced &= cache.mask_rows[rows] >= 0
-        seeds = np.where(replaced, generator.integers(2**62, size=len(rows)), -1)
-        yield _Draw(rows, changes, seeds)
+    return (usable[positions] for positions in chosen)
 
 
-def _vary(
-    options: TrainingOptions, cache: PhotoCache, pictures: Pixels, draw: _Draw
+def draw_variation(
+    options: TrainingOptions,
+    cache: PhotoCache,
+    rows: Indices,
+    rng: np.random.Generator,
+    generator: np.random.Generator,
+) -> Draw:
+    """How photos are to vary: all but their backgrounds from `rng`, those from `generator`."""
+    size, source = options.side_trained_at, options.architecture.size
+    changes = draw_changes(rng, len(rows), size, options.augmentation, source)
+    replaced = generator.random(len(rows)) < options.augmentation.background
+    replaced &= cache.mask_rows[rows] >= 0
+    seeds = np.where(replaced, generator.integers(2**62, size=len(rows)), -1)
+    return Draw(rows, changes, seeds)
+
+
+def vary_photos(
+    options: TrainingOptions, cache: PhotoCache, pictures: Pixels, draw: Draw
 ) -> tuple[Pixels, Indices]:
+    """The photos of a draw, uint8 (rows, side, side, 3) of the side trained at, and their labels.
+
+    Args:
+        options: sides.
+        cache: the photos.
+        pictures: of `pictures_behind`.
+        draw: of `draw_variation`.
+    """
     size, masks = options.side_trained_at, cache.masks
     behind: list[NewBackground | None] = []
     for row, seed in zip(cache.mask_rows[draw.rows], draw.backgrounds, strict=True):
@@ -100,7 +135,7 @@ def _vary(
     return photos, cache.labels[draw.rows]
 
 
-def _pictures(options: TrainingOptions, cache: PhotoCache, usable: Indices) -> Pixels:
+def pictures_behind(options: TrainingOptions, cache: PhotoCache, usable: Indices) -> Pixels:
     """What to put behind items: those given, or photos of the catalogue that show more than one."""
     if len(cache.pictures) or not options.augmentation.background:
         return cache.pictures

@@ -121,6 +121,8 @@ class TrainingOptions:
         augmentation: how much photos vary.
         backgrounds: a folder of photos to put behind items, as far as `augmentation.background`
             says; None for other photos of the catalogue and generated pictures.
+        frozen: leave the backbone as `weights` have it and train the head alone, on features that
+            are computed once (`embedder.frozen`).
         training_size: side of the photos while training, at most that of `architecture`, which
             photos are embedded at; None for the same. A smaller one trains as much faster as it has
             fewer pixels.
@@ -141,6 +143,7 @@ class TrainingOptions:
     augmentation: Augmentation = field(default_factory=Augmentation)
     backgrounds: str | None = None
     training_size: int | None = None
+    frozen: bool = False
 
     @property
     def side_trained_at(self) -> int:
@@ -181,6 +184,9 @@ class Listener:
 
     def decoded(self, done: int, total: int) -> None:
         """A photo was decoded into the cache."""
+
+    def features(self, done: int, total: int) -> None:
+        """The frozen backbone has looked at so many photos of all."""
 
     def unreadable(self, photos: tuple[PhotoError, ...]) -> None:
         """These photos could not be read and are left out."""

@@ -24,12 +24,11 @@ from embedder.checkpoints import (
     save_checkpoint,
 )
 from embedder.errors import TrainingError
+from embedder.learner import Learner
 from embedder.mining import follow, nearest_items, worth_mining
-from embedder.networks import build_network
 from embedder.photo_cache import PhotoCache
 from embedder.sampling import Indices
 from embedder.score_space import Floats
-from embedder.training_batches import batches
 from embedder.training_options import EpochReport, Listener, TrainingOptions
 from embedder.training_step import (
     embedding_function,
@@ -51,9 +50,8 @@ class Run:
         settings: a text that is the same only for a training that may go on from here.
         cache: the photos.
         held: bool (photos,), kept out of training to judge by.
-        network: a Keras model, as it is trained.
-        asked: the same as it is used, perhaps for photos of another size.
-        optimizer: a Keras optimizer, built for it.
+        learner: what learns, and from what.
+        optimizer: a Keras optimizer, built for its network.
         progress: how far it is.
         best: the network's weights after the best epoch.
         centroids: float32 (items, dim), followed to find look-alike items.
@@ -64,8 +62,7 @@ class Run:
     settings: str
     cache: PhotoCache
     held: npt.NDArray[np.bool_]
-    network: Any
-    asked: Any
+    learner: Learner
     optimizer: Any
     progress: Progress
     best: list[npt.NDArray[Any]]
@@ -76,7 +73,7 @@ class Run:
     def steps(self) -> int:
         """Batches an epoch."""
         batch = self.options.items_per_batch * self.options.photos_per_item
-        whole = math.ceil(int((~self.held).sum()) / batch)
+        whole = math.ceil(int((~self.held).sum()) * self.learner.views / batch)
         return min(max(whole, _FEWEST_STEPS), _MOST_STEPS)
 
     @property
@@ -87,7 +84,7 @@ class Run:
 
 
 def start(
-    options: TrainingOptions, settings: str, cache: PhotoCache, network: Any, stored: Stored
+    options: TrainingOptions, settings: str, cache: PhotoCache, learner: Learner, stored: Stored
 ) -> Run:
     """A training from its beginning, or from a checkpoint.
 
@@ -97,11 +94,9 @@ def start(
     """
     optimizer = keras.optimizers.Adam(options.learning_rate)
     directions = new_directions(options, len(cache.items))
-    optimizer.build([*network.trainable_variables, *_listed(directions)])
+    optimizer.build([*learner.network.trainable_variables, *_listed(directions)])
     held = validation.hold_out(cache.labels, options.seed)
-    weights, asked = network.get_weights(), network
-    if options.side_trained_at != options.architecture.size:
-        asked = build_network(options.architecture)
+    weights = learner.network.get_weights()
     centroids = np.zeros((len(cache.items), options.architecture.dim), np.float32)
     progress = Progress()
     run = Run(
@@ -109,8 +104,7 @@ def start(
         settings,
         cache,
         held,
-        network,
-        asked,
+        learner,
         optimizer,
         progress,
         weights,
@@ -141,7 +135,7 @@ def _learned(run: Run) -> dict[str, list[Any]]:
     """All variables that a step changes, by the name they have in a checkpoint."""
     return {
         # Not only its weights: dropout has a state too.
-        "network": run.network.variables,
+        "network": run.learner.network.variables,
         "optimizer": run.optimizer.variables,
         "directions": _listed(run.directions),
     }
@@ -153,19 +147,19 @@ def train_epochs(run: Run, folder: Path, listener: Listener) -> None:
     Raises:
         TrainingError: the loss is not a number, or the checkpoint cannot be written.
     """
-    step = training_step(run.network, run.optimizer, run.options, run.directions)
-    embed = embedding_function(run.asked)
-    progress = run.progress
+    network, asked, progress = run.learner.network, run.learner.asked, run.progress
+    step = training_step(network, run.optimizer, run.options, run.directions)
+    embed = embedding_function(asked)
     while progress.epoch < run.options.epochs:
         if run.held.any() and progress.epoch - progress.improved_epoch >= run.options.patience:
             break
         started = time.monotonic()
         losses = _train_epoch(run, step, folder, listener)
-        if not all(np.isfinite(weight).all() for weight in run.network.get_weights()):
+        if not all(np.isfinite(weight).all() for weight in network.get_weights()):
             raise TrainingError(_diverged("weights are not finite", progress.epoch, folder))
         trained = time.monotonic() - started
-        if run.asked is not run.network:
-            run.asked.set_weights(run.network.get_weights())
+        if asked is not network:
+            asked.set_weights(network.get_weights())
         accuracy = _accuracy(run, embed)
         progress.epoch += 1
         progress.losses.append(float(np.mean(losses)))
@@ -182,7 +176,7 @@ def _train_epoch(
     # As they were when the epoch began: batches are drawn ahead of the step, which moves them.
     look_alikes = partial(nearest_items, run.centroids.copy()) if run.mines else None
     usable, losses = np.flatnonzero(~run.held), []
-    with closing(batches(options, run.cache, usable, steps, epoch, look_alikes)) as drawn:
+    with closing(run.learner.batches(usable, steps, epoch, look_alikes)) as drawn:
         for number, (photos, labels) in enumerate(drawn):
             done = (epoch * steps + number) / (options.epochs * steps)
             run.optimizer.learning_rate.assign(options.learning_rate * learning_rate_at(done))
@@ -214,7 +208,7 @@ def _keep_best(run: Run, score: tuple[float, float, float]) -> bool:
     if run.held.any() and score <= tuple(progress.best_score):
         return False
     progress.best_epoch, progress.best_score = progress.epoch, score
-    run.best = run.network.get_weights()
+    run.best = run.learner.network.get_weights()
     return True
 
 
@@ -235,7 +229,7 @@ def gallery_and_queries(
 
 def _embed_rows(run: Run, embed: Callable[[Any], Any], rows: Indices) -> Floats:
     parts = [rows[first : first + 128] for first in range(0, len(rows), 128)]
-    return np.concatenate([np.asarray(embed(run.cache.pixels[part])) for part in parts])
+    return np.concatenate([np.asarray(embed(run.learner.plain(part))) for part in parts])
 
 
 def _accuracy(run: Run, embed: Callable[[Any], Any]) -> tuple[float, float]:

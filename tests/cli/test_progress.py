@@ -116,6 +116,8 @@ with training_progress(log) as listener:
     for done in range(100):
         listener.decoded(done + 1, 100)
     listener.unreadable((PhotoError("a[red].jpg" + "\\x1b[2J", "not an image"),))
+    listener.features(100, 100)
+    time.sleep(0.3)
     for epoch in range(40):
         for step in range(3):
             listener.step(epoch + 1, step + 1, 3, 0.8123)
@@ -129,6 +131,7 @@ def test_a_training_is_a_line_an_epoch_with_a_bar_below_that_goes(terminal):
     written = terminal(script=TRAINING)
     plain = COLOUR.sub("", written)
     assert re.search(r"Epoch \d+ ━+ 3/3 loss 0\.812  [\d,.]+ steps/s \d:\d\d:\d\d", plain)
+    assert re.search(r"Features ━+ 100/100", plain)
     lines = screen(written).split("\n")
     assert lines[:2] == [
         "1 photo(s) could not be read and are left out:",

@@ -31,6 +31,8 @@ def test_options_reach_the_training(embed, catalogue, tmp_path):
         (["--training-size", "128"], "expected to train at 1 to 96 px"),
         (["--learning-rate", "0"], "--learning-rate"),
         (["--tensorboard", "file/log"], "file/log"),
+        (["--frozen"], "the compact backbone starts from random weights and cannot be frozen"),
+        (["--frozen", "--backbone", "ResNet50"], "expected the weights that ResNet50 is frozen"),
     ],
 )
 def test_options_that_make_no_sense_are_one_line(embed, catalogue, tmp_path, options, message):

@@ -73,3 +73,15 @@ def test_every_backbone_is_built_with_it(backbone: str):
     parts = [part for layer in network.layers for part in getattr(layer, "layers", [layer])]
     found = [type(part) for part in parts if isinstance(part, Plain) and part.name != "centre"]
     assert len(found) > 5 and set(found) == {FusedBatchNormalization}
+
+
+def test_averages_arrive_within_a_short_training():
+    photos = keras.Input((2, 2, 3))
+    model = keras.Model(photos, Plain(momentum=0.9997)(photos))
+    faster, batch = with_fused_batch_norm(model), features((8, 2, 2, 3))
+    passes = tf.function(lambda: faster(batch, training=True))
+    for _ in range(600):
+        trained = passes()
+    np.testing.assert_allclose(faster(batch, training=False), trained, atol=0.05)
+    shorter = with_fused_batch_norm(keras.Model(photos, Plain(momentum=0.9)(photos)))
+    assert shorter.layers[-1].momentum == 0.9
