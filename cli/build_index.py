@@ -89,6 +89,7 @@ def _refuse_options_of_photos(context: click.Context) -> None:
 def _from_vectors(vectors: Path, index: Path, as_json: bool) -> None:
     from index import build_from_vectors, read_vectors
 
+    _refuse_index_of_photos(index)
     found = read_vectors(vectors)
     try:
         report = build_from_vectors(*found, index)
@@ -102,8 +103,24 @@ def _from_vectors(vectors: Path, index: Path, as_json: bool) -> None:
             "have four"
         )
     say(f"{index}: {report.items:,} items, {report.photos:,} vectors")
+    _prepare_search(index)
     if as_json:
         print_json(report)
+
+
+def _refuse_index_of_photos(index: Path) -> None:
+    """It could not be made again from the vectors, nor could items that were added to it."""
+    from index.schema import ELSEWHERE
+    from index.store import Store
+
+    if not index.is_file():
+        return
+    with Store.open(index) as store:
+        if store.info.fingerprint != ELSEWHERE:
+            raise click.ClickException(
+                f"{index}: expected no index there, or one of vectors, found one of photos: name "
+                "another with --index, or delete it"
+            )
 
 
 def _from_photos(

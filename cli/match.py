@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.output import (
+    FORMATS,
     csv_text,
     doubt,
+    format_asked_for,
     index_option,
     jobs_option,
     json_option,
@@ -27,8 +29,6 @@ from cli.progress import photo_progress
 
 if TYPE_CHECKING:
     from index import Matches
-
-FORMATS = ("table", "json", "jsonl", "csv")
 
 
 @click.command(short_help="Say which photo shows which candidate.")
@@ -123,8 +123,7 @@ def match(
     from embedder.quiet import native_output_silenced
     from index import Matcher, read_candidates
 
-    if as_json and format_ not in ("table", "json"):
-        raise click.UsageError(f"expected --json or --format {format_}, found both")
+    format_ = format_asked_for(format_, as_json)
     if report is not None:
         from cli.page_file import refuse_place
         from cli.report import facts_of, write_report
@@ -149,7 +148,7 @@ def match(
             )
         try:
             # Otherwise click would take what looks like a colour out of the names in a CSV file.
-            click.echo(_FORMATTERS["json" if as_json else format_](matches), nl=False, color=True)
+            click.echo(_FORMATTERS[format_](matches), nl=False, color=True)
             _summarise(matches, independent)
         finally:  # also where the reader of the results has gone, as with `| head`
             if report is not None:

@@ -20,6 +20,7 @@ from embedder.errors import PhotoError
 if TYPE_CHECKING:
     from index import Match
 
+FORMATS = ("table", "json", "jsonl", "csv")  # of what is said of photos
 _MOST_LISTED = 20
 _ORDER = {"unreadable": 0, "unsure": 1, "unknown": 2, "matched": 3}
 
@@ -88,6 +89,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print the re
 jobs_option = click.option(
     "--jobs", type=click.IntRange(min=1), help="Threads to use.  [default: all cores]"
 )
+
+
+def format_asked_for(format_: str, as_json: bool) -> str:
+    """One of `FORMATS`, of what --format and --json say."""
+    if as_json and format_ not in ("table", "json"):
+        raise click.UsageError(f"expected --json or --format {format_}, found both")
+    return "json" if as_json else format_
 
 
 def shown(text: str) -> str:

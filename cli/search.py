@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.output import (
+    FORMATS,
     csv_text,
+    format_asked_for,
     index_option,
     jobs_option,
     json_option,
@@ -23,8 +25,6 @@ from cli.progress import photo_progress
 
 if TYPE_CHECKING:
     from index import Found
-
-FORMATS = ("table", "json", "jsonl", "csv")
 
 
 @click.command(short_help="Find the items of the whole index nearest to photos.")
@@ -73,8 +73,7 @@ def search(
     from embedder.quiet import native_output_silenced
     from index import Matcher
 
-    if as_json and format_ not in ("table", "json"):
-        raise click.UsageError(f"expected --json or --format {format_}, found both")
+    format_ = format_asked_for(format_, as_json)
     objects = objects_in(photos, None)
     with Matcher.open(index, model) as matcher:
         embedder = matcher.embedder
@@ -85,7 +84,7 @@ def search(
             photo_progress("Preparing the search", unit="items", patience=1.0) as making,
         ):
             found = matcher.search(objects, top, jobs=jobs, on_progress=show, on_making=making)
-    click.echo(_FORMATTERS["json" if as_json else format_](found), nl=False, color=True)
+    click.echo(_FORMATTERS[format_](found), nl=False, color=True)
     for one in found:
         if one.reason:
             what = "some of its photos cannot be read" if one.items else "cannot be read"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from embedder.errors import ModelError, PhotoError
 from embedder.labelled_vectors import LabelledVectors
-from embedder.litert import Run, load_trained
+from embedder.litert import NoVectorError, Run, load_trained
 from embedder.litert import Vector as Vector
 from embedder.model_files import (
     HELD_OUT,
@@ -116,10 +116,11 @@ class Embedder:
             name: what an error calls it, if it has no path.
         """
         try:
-            pixels = prepare(photo, self.info.architecture.size, name)
+            return self.embed_pixels(prepare(photo, self.info.architecture.size, name))
         except PhotoError as error:
             return error
-        return self.embed_pixels(pixels)
+        except NoVectorError as error:
+            return PhotoError(name or photo_name(photo), str(error))
 
     def embed_pixels(self, pixels: Pixels) -> Vector:
         """Embed one prepared photo: uint8 (size, size, 3) -> float32 (dim,) of unit norm.

@@ -15,6 +15,12 @@ from embedder.model_files import Architecture
 from embedder.photos import Pixels
 
 Vector = npt.NDArray[np.float32]
+
+
+class NoVectorError(ModelError):
+    """A network that is not ours says nothing about this photo; with others it may be right."""
+
+
 Run = Callable[[Pixels], Vector]  # for one thread at a time
 
 ERRORS = (ValueError, RuntimeError, MemoryError)  # that LiteRT raises

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.errors import MissingExtraError, ModelError, in_one_line
-from embedder.litert import LiteRT, Port, Run, Vector
+from embedder.litert import LiteRT, NoVectorError, Port, Run, Vector
 from embedder.model_files import (
     MOST_BYTES,
     NETWORK_SUFFIXES,
@@ -189,11 +189,14 @@ def _embed(network: _Loaded, file: NetworkFile, channels_first: bool, pixels: Pi
     if given.scale:
         exact = (exact - given.zero) * given.scale
     norm = float(np.linalg.norm(exact))
-    if found.shape != (1, given.shape[1]) or not (math.isfinite(norm) and norm > 0):
-        what = "zeros or no numbers" if found.size == given.shape[1] else f"shape {found.shape}"
+    if found.shape != (1, given.shape[1]):
         raise ModelError(
-            f"{file.path}: expected a vector of {given.shape[1]} numbers other than zero, "
-            f"found {what}: see what {beside(file.path).name} says, or {_ANOTHER}"
+            f"{file.path}: expected a vector of {given.shape[1]} numbers, found {found.shape}: "
+            f"{_ANOTHER}"
+        )
+    if not (math.isfinite(norm) and norm > 0):  # as of a black photo, by a network without biases
+        raise NoVectorError(
+            f"{file.path}: gives zeros or no numbers for it: see what {beside(file.path).name} says"
         )
     return (exact / norm).astype(np.float32)
 
@@ -279,7 +282,7 @@ def _preparation(path: Path) -> Preparation:
     if not path.exists():
         return Preparation()
     try:
-        document = json.loads(read_bounded(path, _MOST_JSON).decode("utf-8"))
+        document = json.loads(read_bounded(path, _MOST_JSON).decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: cannot be read as JSON: {in_one_line(error)}") from error
     if not isinstance(document, dict) or not document.keys() <= set(Preparation._fields):

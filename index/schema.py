@@ -12,6 +12,7 @@ from embedder.errors import IndexFileError
 FORMAT_VERSION = 3
 APPLICATION_ID = 0x656D6264  # "embd": tells an index from any other SQLite file
 ELSEWHERE = "vectors made elsewhere"  # in place of a model's fingerprint, which is hexadecimal
+MOST_DIM = 4096  # numbers in a vector
 MEND = "mend it with 'embed build-index CATALOGUE --repair'"
 
 # The second index of the ids is there to tell damage of the first from an item that is not there.
@@ -111,7 +112,7 @@ def read_info(path: Path, connection: sqlite3.Connection) -> IndexInfo:
         )
         if None in (info.fingerprint, info.catalogue, info.created):
             raise TypeError("a text is missing")
-        if not (1 <= info.dim <= 4096 and 1e-6 <= info.temperature <= 1e6):
+        if not (1 <= info.dim <= MOST_DIM and 1e-6 <= info.temperature <= 1e6):
             raise ValueError("a number is out of range")
     except (KeyError, ValueError, TypeError) as error:
         raise IndexFileError(f"{path}: its description is damaged ({error}): {MEND}") from error

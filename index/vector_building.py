@@ -23,14 +23,12 @@ from index.editing import opened_alone, refuse_known
 from index.finishing import finish_ready_made
 from index.matching import unit_rows
 from index.rows import Item
-from index.schema import ELSEWHERE, IndexInfo
+from index.schema import ELSEWHERE, MOST_DIM, IndexInfo
 from index.statistics import gather
 from index.store import Store
 
 Floats = npt.NDArray[np.floating]
 Vectors = npt.NDArray[np.float32]
-
-_MOST_DIM = 4096  # that an index says of itself
 
 
 @dataclass(frozen=True)
@@ -130,9 +128,9 @@ def _labelled(
     """Checked, and in the order of the items."""
     array = np.asarray(vectors)
     shape = array.shape
-    if len(shape) != 2 or len(items) != shape[0] or not 1 <= shape[1] <= _MOST_DIM:
+    if len(shape) != 2 or len(items) != shape[0] or not 1 <= shape[1] <= MOST_DIM:
         raise ValueError(
-            f"expected vectors (photos, dim) with an item id each, and dim from 1 to {_MOST_DIM}, "
+            f"expected vectors (photos, dim) with an item id each, and dim from 1 to {MOST_DIM}, "
             f"got {shape} and {len(items)} ids"
         )
     if not all(isinstance(item, str) for item in items):

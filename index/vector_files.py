@@ -18,10 +18,10 @@ from embedder.catalogue import checked_id
 from embedder.errors import CatalogueError, EmbedError, MissingExtraError, in_one_line
 from index.exporting import ids_beside
 from index.faiss_reading import read_faiss
+from index.schema import MOST_DIM
 
 Vectors = npt.NDArray[np.float32]
 
-_MOST_DIM = 4096  # that an index says of itself
 _AT_ONCE = 10_000
 
 
@@ -33,7 +33,8 @@ def read_vectors(path: str | os.PathLike[str]) -> tuple[Vectors, list[str]]:
     * `.npz`: arrays `ids` (texts) and `vectors` (photos, dim), a row a photo.
     * `.parquet`: columns `id` (texts) and `vector` (lists of numbers with a point, all as long).
     * `.faiss`: an index that can reconstruct its vectors, and in FILE.ids.txt the ids, one a line
-      in the order in which the vectors were added. It is read in a process of its own.
+      in the order of the vectors' numbers, which is that of adding them; of an IndexIDMap, whose
+      numbers are somebody's own, of adding. It is read in a process of its own.
 
     Other arrays and columns do not count. An id may be there many times, once for each photo.
 
@@ -135,6 +136,8 @@ def _read_parquet(path: Path) -> tuple[Vectors, Sequence[str]]:
                 )
             vectors[start : start + len(some)] = some
             ids += _texts(path, batch.column("id"), start)
+    if not ids:
+        _refuse(path, "vectors, found no row")
     return vectors[: len(ids)], ids
 
 
@@ -177,7 +180,11 @@ def _read_faiss(path: Path) -> tuple[Vectors, Sequence[str]]:
     if not beside.is_file():
         _refuse(path, f"its ids in {beside}, one a line, found no such file")
     _refuse_bytes(beside, beside.stat().st_size)
-    lines = beside.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
+    try:
+        text = beside.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        _refuse(beside, f"ids as text in UTF-8, found {in_one_line(error)}")
+    lines = text.replace("\r\n", "\n").split("\n")
     ids = lines[:-1] if lines[-1] == "" else lines
     vectors = read_faiss(path)
     if len(ids) != len(vectors):
@@ -187,8 +194,8 @@ def _read_faiss(path: Path) -> tuple[Vectors, Sequence[str]]:
 
 
 def _refuse_size(path: Path, rows: int, dim: int) -> None:
-    if not rows or not 1 <= dim <= _MOST_DIM:
-        _refuse(path, f"vectors (photos, dim) with dim from 1 to {_MOST_DIM}, found {rows, dim}")
+    if not rows or not 1 <= dim <= MOST_DIM:
+        _refuse(path, f"vectors (photos, dim) with dim from 1 to {MOST_DIM}, found {rows, dim}")
     _refuse_bytes(path, rows * dim * 4)
 
 

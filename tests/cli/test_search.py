@@ -137,3 +137,23 @@ def test_a_build_of_a_large_index_makes_its_search_file(built, random_model, mon
     assert done.exit_code == 0, done.output
     assert "no search file was made" in done.output
     assert CliRunner().invoke(main, ["search", *options, photo]).exit_code == 0
+
+
+def test_vectors_do_not_take_the_place_of_an_index_of_photos(embed, built):
+    vectors = {"ids": np.array(["a", "b"]), "vectors": np.eye(2, 5, dtype=np.float32)}
+    np.savez(built.parent / "vectors.npz", **vectors)
+    before = built.read_bytes()
+    done = embed("build-index", "--vectors", "vectors.npz")
+    assert done.returncode == 1
+    assert "items.index: expected no index there, or one of vectors" in done.stderr
+    assert built.read_bytes() == before
+    for _ in range(2):  # over one of vectors it is done
+        done = embed("build-index", "--vectors", "vectors.npz", "--index", "vectors.index")
+        assert done.returncode == 0, done.stderr
+
+
+def test_an_index_without_items_is_said_to_have_none(search, embed, built):
+    assert embed("remove", *(f"sku-{at}" for at in range(len(COLOURS)))).returncode == 0
+    done = search("photos/0.png")
+    assert done.returncode == 1
+    assert "items.index: expected an index with items, found none" in done.stderr

@@ -11,7 +11,7 @@ import pytest
 from networks import DIM, SIZE, WEIGHTS, embedded, save_litert, save_onnx
 from onnx import TensorProto
 
-from embedder import Embedder, ModelError
+from embedder import Embedder, ModelError, PhotoError
 from embedder.network_files import read_network
 from embedder.photos import prepare
 from embedder.verifying import fingerprint_of, model_problems
@@ -132,8 +132,8 @@ def test_the_fingerprint_is_of_the_file_and_the_preparation(onnx, tmp_path, lite
         ({"dtype": TensorProto.FLOAT16}, "found tensor(float16) (?, 8, 8, 3)"),
         ({"dtype": TensorProto.INT8}, "found tensor(int8) (?, 8, 8, 3)"),
         ({"weights": np.zeros((SIZE, SIZE, 3, 5000), np.float32), "output": (1, 5000)}, "one vec"),
-        ({"weights": 0 * WEIGHTS}, "found zeros or no numbers"),
-        ({"weights": np.nan * WEIGHTS}, "found zeros or no numbers"),
+        ({"weights": 0 * WEIGHTS}, "gives zeros or no numbers"),
+        ({"weights": np.nan * WEIGHTS}, "gives zeros or no numbers"),
     ],
 )
 def test_other_networks_are_refused(options, said, tmp_path):
@@ -198,7 +198,7 @@ def test_a_network_is_tried_in_a_process_of_its_own(onnx, litert, tmp_path):
     assert read_network(onnx).preparation.mean == (0, 0, 0)
     broken = save_onnx(tmp_path / "broken.onnx", weights=np.nan * WEIGHTS)
     (said,) = model_problems(broken)
-    assert "found zeros or no numbers" in said
+    assert "gives zeros or no numbers" in said
     broken.write_bytes(b"rubbish")
     (said,) = model_problems(broken)
     assert "cannot be loaded" in said
@@ -225,3 +225,12 @@ def test_without_onnxruntime_the_extra_is_named(onnx, tmp_path):
     command = [sys.executable, "-c", code, tmp_path, onnx]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "'embed-match[onnx]'" in done.stdout
+
+
+def test_a_photo_that_gives_zeros_does_not_stop_the_others(onnx):
+    photos = np.zeros((2, SIZE, SIZE, 3), np.uint8)
+    photos[1, 2:5] = 200
+    black, seen = Embedder.open(onnx).embed(list(photos))
+    assert isinstance(black, PhotoError) and black.photo == "photo 1"
+    assert "gives zeros or no numbers" in black.reason
+    np.testing.assert_allclose(seen, embedded(photos[1:])[0], atol=1e-5)

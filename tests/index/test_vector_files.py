@@ -430,3 +430,21 @@ def test_what_does_not_go_with_vectors_is_refused(arguments, said, embed):
     done = embed("build-index", *arguments)
     assert done.returncode
     assert said in done.stderr
+
+
+def test_a_parquet_file_without_a_row_is_refused(tmp_path):
+    schema = pa.schema([("id", pa.string()), ("vector", pa.list_(pa.float32(), 3))])
+    parquet.write_table(schema.empty_table(), tmp_path / "empty.parquet")
+    with pytest.raises(CatalogueError, match="expected vectors, found no row"):
+        read_vectors(tmp_path / "empty.parquet")
+
+
+def test_ids_that_are_no_utf_8_are_said_of_the_file_they_are_in(tmp_path):
+    path = tmp_path / "vectors.faiss"
+    index = faiss.IndexFlatIP(3)
+    index.add(np.eye(3, dtype=np.float32))
+    faiss.write_index(index, str(path))
+    ids = path.with_name("vectors.faiss.ids.txt")
+    ids.write_text("a\nb\nc\n", encoding="utf-16")
+    with pytest.raises(CatalogueError, match=r"vectors\.faiss\.ids\.txt: expected ids as text in"):
+        read_vectors(path)
