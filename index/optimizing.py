@@ -199,7 +199,7 @@ def _make(
     kind = kind or chosen_kind(items, dim, _free_memory())
     if shutil.disk_usage(store.path.parent).free < _bytes(kind, items, dim):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(search_path(store.path)))
-    lists = max(1, min(2 ** round(math.log2(math.sqrt(items))), items // _TRAINING_ROWS))
+    lists = max(1, min(2 ** round(math.log2(3 * math.sqrt(items))), items // _TRAINING_ROWS))
     rng = np.random.default_rng(0)
     rows = _empty(kind, dim, lists)
     if kind in ("sq", "pq"):
@@ -254,10 +254,15 @@ def _some_rows(store: Store, most: int, rng: np.random.Generator) -> Block:
 
 
 def _questions(rows: Block, space: ScoreSpace | None, rng: np.random.Generator) -> Vectors:
-    """A photo of each item: its centroid, and a deviation as long as those of its photos are."""
+    """A photo of each item: its centroid, and a deviation as long as those of its photos are.
+
+    Of every second one it goes the way to another item, for photos may differ most where items do;
+    of the others anywhere.
+    """
     dispersions = np.where(rows.photos > 1, rows.dispersions, _DISPERSION)
     spread = np.sqrt(dispersions / np.maximum(1 - dispersions, 0.1))
     away = unit(rng.normal(size=rows.vectors.shape))
+    away[::2] = unit(rng.permutation(rows.vectors) - rows.vectors)[::2]
     photos = unit(rows.vectors + spread[:, None] * away).astype(np.float32)
     return projected(photos, space)
 
