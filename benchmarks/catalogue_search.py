@@ -6,6 +6,7 @@ as 16 to 21 in indexes of a hundred items. A question is an item's vector with w
 differ by. Recall is against FAISS' exact search through all of them. Each index is asked with its
 effort raised until recall@10 on 200 other questions is 0.99; ours chose its own when it was made.
 
+    pip install hnswlib usearch
     python benchmarks/catalogue_search.py --work DIR --items 1000000
 """
 
