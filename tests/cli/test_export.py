@@ -63,8 +63,14 @@ def test_onnx_is_written_without_a_word_from_tensorflow(embed, place):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["items.bin"], "items.bin: expected a name that ends in .tflite or .onnx, found .bin"),
-        (["items"], "items: expected a name that ends in .tflite or .onnx, found no ending"),
+        (
+            ["items.bin"],
+            "items.bin: expected a name that ends in .tflite, .onnx, .npz,",
+        ),
+        (
+            ["items"],
+            ".faiss, found no ending",
+        ),
         (["a.tflite", "--precision", "int8"], "--precision int8 needs photos to calibrate with"),
         (["a.onnx", "--precision", "float16"], "a.onnx: expected float32 for ONNX, found"),
         (["a.tflite", "--model", "none"], "none: expected a model folder, found none"),
