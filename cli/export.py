@@ -18,7 +18,6 @@ from cli.output import (
     say,
 )
 from cli.progress import photo_progress
-from cli.written_file import refuse_place, write_file
 
 if TYPE_CHECKING:
     from embedder.export import Format, Precision
@@ -72,6 +71,8 @@ def export(
       embed export items.onnx --model parts.model
       embed export items.parquet --index parts.index
     """
+    from cli.written_file import refuse_place
+
     if file.suffix.lower() in _OF_INDEX:
         _export_index(file, index, precision, photos, as_json)
         return
@@ -110,6 +111,7 @@ def _is_export(path: Path) -> bool:
 def _export_index(
     file: Path, index: Path, precision: str | None, photos: Path | None, as_json: bool
 ) -> None:
+    from cli.written_file import refuse_place
     from index import export_vectors
     from index.store import Store
 
@@ -139,6 +141,7 @@ def _export_model(
     photos: Path | None,
     as_json: bool,
 ) -> None:
+    from cli.written_file import write_file
     from embedder import read_catalogue
     from embedder.export import export_model
 
