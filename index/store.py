@@ -292,13 +292,15 @@ class Store:
     def remove(self, ids: Iterable[str]) -> None:
         """Remove items; call `commit` to keep that."""
         rows = [(item_id,) for item_id in ids]
-        if not rows:
-            return
+        highest = self._one(f"SELECT {_HIGHEST}")
         with sqlite_errors(self.path):
-            self.connection.execute(f"INSERT OR REPLACE INTO meta VALUES ('highest', {_HIGHEST})")
-            seal(self.connection)
             self.connection.executemany("DELETE FROM items WHERE id = ?", rows)
             self.connection.executemany("DELETE FROM unreadable WHERE item_id = ?", rows)
+            if self._one(f"SELECT {_HIGHEST}") < highest:
+                self.connection.execute(
+                    "INSERT OR REPLACE INTO meta VALUES ('highest', ?)", (str(highest),)
+                )
+                seal(self.connection)
         self.remove_spreads(item_id for (item_id,) in rows)
 
     def put_spread(self, item_id: str, content: bytes) -> None:

@@ -110,7 +110,7 @@ def content(index):
             f"SELECT {items} FROM items ORDER BY id",
             "SELECT * FROM unreadable ORDER BY 1, 2",
             "SELECT * FROM spreads ORDER BY 1",
-            "SELECT * FROM meta WHERE key NOT IN ('created', 'seal') ORDER BY 1",
+            "SELECT * FROM meta WHERE key NOT IN ('created', 'highest', 'seal') ORDER BY 1",
         ]
         return [database.execute(query).fetchall() for query in queries]
 

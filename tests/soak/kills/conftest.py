@@ -102,7 +102,7 @@ def settle() -> Callable[[Path], None]:
 def content() -> Callable[[Path], dict[str, list[str]] | None]:
     """Read all that an index says, whatever its tables are; None if it is not there.
 
-    But for the order of rows, when it was made, from where, and the checksum over that.
+    But for the numbers of rows, when it was made, from where, and the checksum over that.
     """
 
     def read(index: Path) -> dict[str, list[str]] | None:
@@ -116,7 +116,9 @@ def content() -> Callable[[Path], dict[str, list[str]] | None]:
                 columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
                 wanted = ", ".join(name for name in columns if name != "number")
                 where = (
-                    "WHERE key NOT IN ('created', 'catalogue', 'seal')" if table == "meta" else ""
+                    "WHERE key NOT IN ('created', 'catalogue', 'highest', 'seal')"
+                    if table == "meta"
+                    else ""
                 )
                 rows = database.execute(f"SELECT {wanted} FROM {table} {where}")
                 found[table] = sorted(map(repr, rows))
