@@ -220,7 +220,7 @@ def test_a_training_with_dropout_and_a_softmax_goes_on_exactly(tmp_path, catalog
         inner = keras.layers.Dropout(0.5)(network.get_layer("pool").output)
         return keras.Model(network.input, keras.layers.UnitNormalization()(inner))
 
-    options = replace(OPTIONS, architecture=Architecture(size=32, dim=192), softmax=0.5)
+    options = replace(OPTIONS, architecture=Architecture(size=32, dim=152), softmax=0.5)
     monkeypatch.setattr(training, "build_network", with_dropout)
     whole, rest = Recorder(stop_after=2), Recorder(stop_after=2)
     for name, recorders in (("a", [whole]), ("b", [Recorder(stop_after=1), rest])):
