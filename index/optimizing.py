@@ -43,7 +43,7 @@ from index.whitening import read_score_space
 Vectors = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
 
-MOST_READ = 50_000  # items: reading all their rows takes a tenth of a second
+MOST_READ = 50_000  # items: reading all their rows takes a fraction of a second
 MOST_FLAT = 1_200_000  # "about a million"
 TARGET = 0.995  # of what is found of the nearest, above the 0.99 that is promised
 

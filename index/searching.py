@@ -24,7 +24,7 @@ class Searcher:
     """The nearest of all items of an open index. Safe to use from several threads.
 
     Each item that is named was compared exactly, by its checked row. Without a search file all rows
-    are read, which is exact and takes two seconds for a million of them.
+    are read, which is exact and takes some seconds for a million of them.
     """
 
     def __init__(self, store: Store, space: ScoreSpace | None) -> None:
