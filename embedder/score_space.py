@@ -45,6 +45,11 @@ class ScoreSpace:
         return unit((vectors - self.centre) @ self.matrix)
 
 
+def projected(vectors: Floats, space: ScoreSpace | None) -> Floats:
+    """Vectors (..., dim) in the space that they are compared in; as they are without one."""
+    return vectors if space is None else space.project(vectors)
+
+
 def unit(vectors: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Vectors (..., dim) of unit norm, in their own precision; zero stays zero."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)

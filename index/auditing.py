@@ -11,7 +11,7 @@ import numpy.typing as npt
 from embedder.catalogue import Catalogue
 from embedder.errors import CatalogueError
 from embedder.inference import Embedder
-from embedder.score_space import ScoreSpace
+from embedder.score_space import ScoreSpace, projected
 from index.calibration import Calibration, bent, read_calibration, uncalibrated
 from index.findings import Audit, WrongLabels
 from index.listing import (
@@ -179,8 +179,7 @@ def audit_photos(
 
 def _pairs(vectors: Floats, labels: Indices, counted: Flags, scoring: Scoring) -> list[Pair]:
     """Items that look alike, as the index scores and not as an audit does."""
-    known = vectors if scoring.space is None else scoring.space.project(vectors)
-    found = standings(known, labels, counted, _RIVALS)
+    found = standings(projected(vectors, scoring.space), labels, counted, _RIVALS)
     return look_alikes(found, labels, counted, scoring.likelihood, LEAST_CONFUSION)
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from embedder.catalogue import Catalogue
 from embedder.errors import PhotoError
 from embedder.inference import Embedder
-from embedder.score_space import cosines
+from embedder.score_space import cosines, projected
 from embedder.validation import CANDIDATES, candidate_accuracies
 from index.calibration import Calibration, read_calibration
 from index.confidences import SetFigures, figures_of_sets
@@ -188,7 +188,7 @@ def _ranks(asked: Questions, store: Store) -> _Ranks:
     own = {asked.ids[item]: np.flatnonzero(asked.item == item) for item in np.unique(asked.item)}
     for ids in _parts(store, max(1, _MOST_SCORES // photos)):
         centroids, _ = store.centroids(ids)
-        known = centroids if space is None else space.project(centroids)
+        known = projected(centroids, space)
         scores = cosines(asked.vectors, known)
         for column, item_id in enumerate(ids):
             if item_id in own:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from embedder import Embedder, Photo
 from embedder.labelled_vectors import LabelledVectors
-from embedder.score_space import ScoreSpace, cosines
+from embedder.score_space import ScoreSpace, cosines, projected
 from index.calibration import Calibration, read_background, read_calibration, uncalibrated
 from index.candidates import Candidates, check_candidates, unknown_ids_error
 from index.database import refuse_other_model, refuse_photos
@@ -300,7 +300,7 @@ class Matcher:
 
     def _project(self, vectors: Floats) -> Floats:
         """Into the score space of the index."""
-        return vectors if self._space is None else self._space.project(vectors)
+        return projected(vectors, self._space)
 
 
 def unit_rows(vectors: npt.NDArray[np.floating], dim: int) -> Floats:

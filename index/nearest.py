@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from embedder.score_space import ScoreSpace, cosines
+from embedder.score_space import cosines
 from index.results import Neighbour
 from index.scanning import Block
 
@@ -94,8 +94,3 @@ class Best:
     def _name(self, block: Block) -> None:
         kept = np.isin(block.numbers, self.numbers)
         self.ids.update((int(block.numbers[at]), block.ids[at]) for at in np.flatnonzero(kept))
-
-
-def projected(vectors: Vectors, space: ScoreSpace | None) -> Vectors:
-    """Vectors (rows, dim) in the score space of an index."""
-    return vectors if space is None else space.project(vectors)

@@ -22,8 +22,8 @@ import numpy.typing as npt
 from embedder.advice import with_advice
 from embedder.errors import IndexFileError, in_one_line
 from embedder.locking import only_process
-from embedder.score_space import ScoreSpace, unit
-from index.nearest import Best, projected
+from embedder.score_space import ScoreSpace, projected, unit
+from index.nearest import Best
 from index.scanning import Block, following, numbered, scan, span
 from index.search_file import (
     KINDS,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from embedder.score_space import ScoreSpace
-from index.nearest import Best, projected
+from embedder.score_space import ScoreSpace, projected
+from index.nearest import Best
 from index.optimizing import current_search_file, is_small
 from index.results import Found, Neighbour
 from index.scanning import numbered, scan

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from embedder.score_space import fit_score_space, unit, within_scatter
+from embedder.score_space import fit_score_space, projected, unit, within_scatter
 from embedder.validation import centroids
 
 Exact = npt.NDArray[np.float64]
@@ -118,4 +118,4 @@ def whitened(vectors: Floats, labels: Indices) -> Floats:
     """
     known = centroids(vectors, labels, int(labels.max(initial=-1)) + 1)
     space = fit_score_space(*within_scatter(vectors, labels), known)
-    return vectors if space is None else space.project(vectors)
+    return projected(vectors, space)
