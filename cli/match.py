@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.output import (
-    FORMATS,
     csv_text,
     doubt,
     format_asked_for,
+    format_option,
     index_option,
     jobs_option,
     json_option,
@@ -44,13 +44,8 @@ if TYPE_CHECKING:
 @index_option
 @model_option
 @click.option("--independent", is_flag=True, help="Score each photo by itself, not one to one.")
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(FORMATS),
-    default="table",
-    show_default=True,
-    help="Of the results. A terminal too narrow for the table shows it without margin and score.",
+@format_option(
+    "Of the results. A terminal too narrow for the table shows it without margin and score."
 )
 @click.option(
     "--views",

@@ -20,7 +20,7 @@ from embedder.errors import PhotoError
 if TYPE_CHECKING:
     from index import Match
 
-FORMATS = ("table", "json", "jsonl", "csv")  # of what is said of photos
+_FORMATS = ("table", "json", "jsonl", "csv")  # of what is said of photos
 _MOST_LISTED = 20
 _ORDER = {"unreadable": 0, "unsure": 1, "unknown": 2, "matched": 3}
 
@@ -91,8 +91,20 @@ jobs_option = click.option(
 )
 
 
+def format_option(help: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option --format, for what is said of photos."""
+    return click.option(
+        "--format",
+        "format_",
+        type=click.Choice(_FORMATS),
+        default="table",
+        show_default=True,
+        help=help,
+    )
+
+
 def format_asked_for(format_: str, as_json: bool) -> str:
-    """One of `FORMATS`, of what --format and --json say."""
+    """The format, of what --format and --json say."""
     if as_json and format_ not in ("table", "json"):
         raise click.UsageError(f"expected --json or --format {format_}, found both")
     return "json" if as_json else format_

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.output import (
-    FORMATS,
     csv_text,
     format_asked_for,
+    format_option,
     index_option,
     jobs_option,
     json_option,
@@ -34,14 +34,7 @@ if TYPE_CHECKING:
 )
 @index_option
 @model_option
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(FORMATS),
-    default="table",
-    show_default=True,
-    help="Of the results.",
-)
+@format_option("Of the results.")
 @json_option
 @jobs_option
 def search(
