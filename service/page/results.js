@@ -191,7 +191,7 @@ function choice(original, at, items, onChoice) {
 
 function saidOf({ item_id, status, confidence }) {
   if (status === "unreadable") return "unreadable";
-  const what = item_id === null ? "none of the candidates" : shown(item_id);
+  const what = item_id === null ? "none of these" : shown(item_id);
   return confidence === null ? what : `${what}, ${percent(confidence)}`;
 }
 
