@@ -31,7 +31,9 @@ _COMMANDS = (
     "optimize",
     "verify",
     "export",
+    "serve",
 )
+_ELSEWHERE = {"serve": "service.command"}
 
 
 @contextmanager
@@ -55,7 +57,8 @@ class _Group(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
-        command: click.Command = getattr(import_module(f"cli.{name}"), name)
+        module = _ELSEWHERE.get(cmd_name, f"cli.{name}")
+        command: click.Command = getattr(import_module(module), name)
         return command
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:

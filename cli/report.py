@@ -35,33 +35,55 @@ def write_report(
 
     Args:
         path: where to.
+        matches: as for `report_pieces`.
+        missing: so, too.
+        objects: so, too.
+        store: so, too.
+        facts: so, too.
+        jobs: threads; all cores unless given.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with photo_progress("Drawing", "pictures") as show:
+        write_page(path, report_pieces(matches, missing, objects, store, facts, jobs, show))
+
+
+def report_pieces(
+    matches: Matches,
+    missing: Mapping[str, int],
+    objects: Sequence[Photo | Views],
+    store: Store,
+    facts: Sequence[tuple[str, str]],
+    jobs: int | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[str]:
+    """A report, piece by piece.
+
+    Args:
         matches: what it is about.
         missing: items that are to be shown as missing, and how many pieces of each.
         objects: what was matched, one a match.
         store: the index it was matched with.
         facts: what it says of the match: labels and texts.
         jobs: threads; all cores unless given.
-
-    Raises:
-        OSError: it cannot be written.
+        on_progress: called with (pictures drawn, pictures).
     """
     pairs = sorted(zip(matches, objects, strict=True), key=lambda pair: doubt(pair[0]))
     ids = _items(matches, missing)
-    photos = sum(len(_photos(given)) for given in objects)
-    side = side_of(len(ids) + photos)
-    with photo_progress("Drawing", "pictures") as show:
-        done = counter(len(ids) + photos, show)
-        references = reference_pictures(store, ids, side, jobs, done)
-        contents = Contents(
-            counts={kind.status: 0 for kind in KINDS if kind.status != "missing"}
-            | Counter(found.status for found in matches),
-            unit="objects" if any(isinstance(given, Views) for given in objects) else "photos",
-            missing=missing,
-            references=references,
-            facts=facts,
-            notes=_notes(references, store),
-        )
-        write_page(path, page(contents, _shown(pairs, side, jobs, done)))
+    count = len(ids) + sum(len(_photos(given)) for given in objects)
+    side, done = side_of(count), counter(count, on_progress)
+    references = reference_pictures(store, ids, side, jobs, done)
+    contents = Contents(
+        counts={kind.status: 0 for kind in KINDS if kind.status != "missing"}
+        | Counter(found.status for found in matches),
+        unit="objects" if any(isinstance(given, Views) for given in objects) else "photos",
+        missing=missing,
+        references=references,
+        facts=facts,
+        notes=_notes(references, store),
+    )
+    yield from page(contents, _shown(pairs, side, jobs, done))
 
 
 def facts_of(
@@ -96,12 +118,12 @@ def _items(matches: Matches, missing: Mapping[str, int]) -> list[str]:
     return list(dict.fromkeys(item_id for item_id in found if item_id is not None))
 
 
-def _photos(given: Path | Views) -> tuple[Photo, ...]:
+def _photos(given: Photo | Views) -> tuple[Photo, ...]:
     return given.photos if isinstance(given, Views) else (given,)
 
 
 def _shown(
-    pairs: Sequence[tuple[Match, Path | Views]],
+    pairs: Sequence[tuple[Match, Photo | Views]],
     side: int,
     jobs: int | None,
     done: Callable[[], None],
@@ -112,7 +134,8 @@ def _shown(
     for match, given in pairs:
         views: list[tuple[str, Drawn]] = []
         for at, photo in enumerate(_photos(given)):
-            views.append((photo_name(photo, at), next(drawn)))
+            called = photo_name(photo, at) if isinstance(given, Views) else match.photo
+            views.append((called, next(drawn)))
             done()
         yield Shown(match, views)
 

@@ -44,25 +44,33 @@ def side_of(pictures: int) -> int:
     return _LARGE if pictures <= _MANY else _SMALL
 
 
-def thumbnail(photo: Photo, side: int) -> Drawn:
-    """A photo made small and upright, or why it cannot be.
+def shrunk(photo: Photo, side: int) -> tuple[bytes, int, int]:
+    """A photo made small and upright: a JPEG, its width and its height.
 
     Args:
         photo: in any form.
         side: the most pixels of its longer side; a smaller photo stays as it is.
+
+    Raises:
+        PhotoError: it cannot be read.
     """
+    with opened(photo, side) as image:
+        small = flat(image)
+        small.thumbnail((side, side))
+        content = io.BytesIO()
+        # What a camera says about itself, and where it was, stays out of the report.
+        small.info.clear()
+        small.save(content, "JPEG", quality=_QUALITY, optimize=True)
+    return content.getvalue(), *small.size
+
+
+def thumbnail(photo: Photo, side: int) -> Drawn:
+    """A photo as `shrunk` makes it, or why it cannot be."""
     try:
-        with opened(photo, side) as image:
-            small = flat(image)
-            small.thumbnail((side, side))
-            content = io.BytesIO()
-            # What a camera says about itself, and where it was, stays out of the report.
-            small.info.clear()
-            small.save(content, "JPEG", quality=_QUALITY, optimize=True)
+        content, width, height = shrunk(photo, side)
     except PhotoError as error:
         return error
-    text = base64.b64encode(content.getvalue()).decode()
-    return Picture(f"data:image/jpeg;base64,{text}", *small.size)
+    return Picture(f"data:image/jpeg;base64,{base64.b64encode(content).decode()}", width, height)
 
 
 def thumbnails(

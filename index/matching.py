@@ -40,9 +40,11 @@ class Matcher:
         store: the index.
     """
 
-    def __init__(self, store: Store, model: Path) -> None:
+    # `embedder` is a model that is open already, in place of `model`.
+    def __init__(self, store: Store, model: Path, embedder: Embedder | None = None) -> None:
         self.store = store
         self._model = model
+        self._given = embedder
 
     @classmethod
     def open(
@@ -72,7 +74,7 @@ class Matcher:
                 that were made elsewhere.
         """
         refuse_photos(self.store.path, self.store.info)
-        embedder = Embedder.open(self._model)
+        embedder = self._given or Embedder.open(self._model)
         refuse_other_model(self.store.path, self.store.info, embedder.info.fingerprint)
         return embedder
 

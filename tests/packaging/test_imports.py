@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("embedder", "index", "cli")
+PACKAGES = ("embedder", "index", "cli", "service")
 
 MATCH = """
 import sys
@@ -122,7 +122,12 @@ def imported(path):
 
 
 @pytest.mark.parametrize(
-    ("package", "forbidden"), [("embedder", {"index", "cli", "click"}), ("index", {"cli", "click"})]
+    ("package", "forbidden"),
+    [
+        ("embedder", {"index", "cli", "service", "click"}),
+        ("index", {"cli", "service", "click"}),
+        ("cli", {"service"}),
+    ],
 )
 def test_imports_go_one_way(package, forbidden):
     for path in (ROOT / package).rglob("*.py"):

@@ -1,0 +1,227 @@
+"""What answers: the index as it is now, and the threads that all requests share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from typing import TypeVar
+
+import numpy as np
+
+from embedder import Embedder, EmbedError
+from index import Matcher
+from index.database import refuse_other_model, refuse_photos
+from index.optimizing import is_small
+from index.store import Store
+from service.line import Line
+from service.refusals import RefusedError, busy
+from service.settings import Settings
+
+Result = TypeVar("Result")
+Stamp = tuple[int, int, int]
+
+_LOG = logging.getLogger("embed.serve")
+_SECONDS_BETWEEN_LOOKS = 0.5
+
+
+class Generation:
+    """An index as it was opened, until nobody uses it any more.
+
+    Attributes:
+        matcher: open, and warm.
+        stamp: what the file was known by.
+        items: how many it has.
+        searchable: set when the whole index can be searched at once.
+    """
+
+    def __init__(self, matcher: Matcher, stamp: Stamp) -> None:
+        self.matcher, self.stamp = matcher, stamp
+        self.items = len(matcher.store)
+        self.searchable = threading.Event()
+        self._users = 1  # the engine
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def used(self) -> Iterator[Matcher]:
+        """The matcher, which stays open in it."""
+        with self._lock:
+            self._users += 1
+        try:
+            yield self.matcher
+        finally:
+            self.leave()
+
+    def leave(self) -> None:
+        """One user less; the last one closes it."""
+        with self._lock:
+            self._users -= 1
+            last = not self._users
+        if last:
+            self.matcher.close()
+
+
+class Engine:
+    """Opens the index, and anew when it has changed; works on as many requests as may wait.
+
+    Attributes:
+        settings: what it was told.
+        waiting: requests that are worked on, or wait for that.
+        opened: how often the index was opened.
+        trouble: why the index as it is on disk cannot be used; None if it is.
+
+    Raises:
+        EmbedError: the index or the model cannot be opened.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.waiting = self.opened = 0
+        self.trouble: str | None = None
+        self._photos = ThreadPoolExecutor(settings.jobs, "photos")
+        self._requests = ThreadPoolExecutor(settings.queue, "requests")
+        self._changing = threading.Lock()
+        self._line: Line | None = None
+        self._generation = self._open()
+
+    @property
+    def generation(self) -> Generation:
+        """The newest that could be opened."""
+        return self._generation
+
+    def refuse_if_full(self) -> None:
+        """See that a request would be worked on, before it is read.
+
+        Raises:
+            RefusedError: as many wait as may.
+        """
+        if self.waiting >= self.settings.queue:
+            raise busy(f"{self.waiting} requests are waiting already")
+
+    async def work(
+        self,
+        function: Callable[[Matcher, Callable[[int, int], None]], Result],
+        gone: threading.Event,
+    ) -> Result:
+        """Do what a request asks for, on another thread.
+
+        Args:
+            function: takes a matcher, and what is to be called as photos are done.
+            gone: set when nobody waits for it any more; it ends early then.
+
+        Raises:
+            RefusedError: as many wait as may.
+            GoneError: `gone` was set.
+        """
+        self.refuse_if_full()
+
+        def on_progress(done: int, total: int) -> None:
+            if gone.is_set():
+                raise GoneError
+
+        def run() -> Result:
+            with self._generation.used() as matcher:
+                return function(matcher, on_progress)
+
+        self.waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._requests, run)
+        finally:
+            self.waiting -= 1
+
+    def refresh(self) -> None:
+        """Open the index anew if it has changed; the one that is open stays if that fails."""
+        with self._changing:
+            try:
+                if self._stamp() != self._generation.stamp:
+                    old, self._generation = self._generation, self._open()
+                    old.leave()
+                self.trouble = None
+            except EmbedError as error:
+                self._say(str(error))
+            except OSError as error:
+                self._say(f"{self.settings.index}: {error.strerror or error}")
+
+    async def watch(self) -> None:
+        """Look for changes of the index, until cancelled."""
+        while True:
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+            await asyncio.to_thread(self.refresh)
+
+    def close(self) -> None:
+        """End all threads, and close the index."""
+        self._requests.shutdown(cancel_futures=True)
+        self._photos.shutdown(cancel_futures=True)
+        self._generation.leave()
+
+    def _say(self, trouble: str) -> None:
+        if trouble != self.trouble:
+            _LOG.warning("the index stays as it was opened: %s", trouble)
+        self.trouble = trouble
+
+    def _stamp(self) -> Stamp:
+        found = self.settings.index.stat()
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    def _open(self) -> Generation:
+        # Before it is opened: what changes meanwhile is seen at the next look.
+        path = self.settings.index
+        stamp = self._stamp() if path.exists() else (0, 0, 0)
+        with ExitStack() as undo:
+            store = undo.enter_context(Store.open(path))
+            refuse_photos(path, store.info)
+            line = self._line
+            if line is None or line.info.fingerprint != store.info.fingerprint:
+                model = Embedder.open(self.settings.model)
+                line = Line(model, self._photos, self.settings.jobs, self.settings.pixels)
+                line.warm_up()
+            refuse_other_model(path, store.info, line.info.fingerprint)
+            self._line = line
+            matcher = Matcher(store, self.settings.model, line)
+            generation = Generation(matcher, stamp)
+            self._warm(generation)
+            undo.pop_all()
+        self.opened += 1
+        return generation
+
+    def _warm(self, generation: Generation) -> None:
+        """Read what every request needs; a large index is made ready to be searched meanwhile."""
+        matcher = generation.matcher
+        first = next(iter(matcher.store.ids()), None)
+        vector = np.ones((1, matcher.store.info.dim), np.float32)
+        if first is not None:
+            matcher.match_vectors(vector, [first])
+        if first is None or is_small(matcher.store):
+            generation.searchable.set()
+            return
+
+        def prepare() -> None:
+            try:
+                with generation.used():
+                    matcher.search_vectors(vector, 1)
+                generation.searchable.set()
+            except EmbedError as error:
+                self._say(str(error))
+
+        threading.Thread(target=prepare, name="search", daemon=True).start()
+
+
+class GoneError(Exception):
+    """The client of a request has gone: nobody waits for its answer."""
+
+
+def refuse_unready(generation: Generation) -> None:
+    """See that the whole index can be searched.
+
+    Raises:
+        RefusedError: what that needs is still being made.
+    """
+    if not generation.searchable.is_set():
+        raise RefusedError(
+            503,
+            "the search of the whole index is being made ready: try again",
+            {"Retry-After": "5"},
+        )

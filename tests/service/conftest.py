@@ -1,0 +1,83 @@
+"""A server for the tests: `embed serve` as a process of its own, as users start it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TOKEN, WRITE_TOKEN = "readers-know-this-one", "writers-know-another-one"
+
+
+@dataclass(frozen=True)
+class Server:
+    """One that runs.
+
+    Attributes:
+        url: of it, without a slash at the end.
+        folder: it runs in, with `items.index` and `items.model`.
+        process: of it.
+    """
+
+    url: str
+    folder: Path
+    process: subprocess.Popen[str]
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[1])
+
+
+Start = Callable[..., AbstractContextManager[Server]]
+
+
+@pytest.fixture(scope="session")
+def served(
+    tmp_path_factory: pytest.TempPathFactory, embed_path: Path, sample: Path, trained_model: Path
+) -> Path:
+    """A folder with an index of the sample, and the model."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "items.model").symlink_to(trained_model)
+    command = [embed_path, "build-index", sample / "catalogue"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def start(embed_path: Path) -> Start:
+    """Start a server in a folder; a context, which stops it."""
+
+    @contextmanager
+    def run(folder: Path, *options: str, **environment: str) -> Iterator[Server]:
+        command = [embed_path, "serve", "--port", "0", *options]
+        process = subprocess.Popen(
+            command, cwd=folder, stderr=subprocess.PIPE, text=True, env=_environment(environment)
+        )
+        assert process.stderr is not None
+        try:
+            line = process.stderr.readline()
+            found = re.search(r"http://\S+", line)
+            assert found, line + process.stderr.read()
+            yield Server(found[0], folder, process)
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+
+    return run
+
+
+def _environment(more: dict[str, str]) -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if not k.startswith("EMBED_")} | more
+
+
+@pytest.fixture(scope="session")
+def server(start: Start, served: Path) -> Iterator[Server]:
+    """A server that nobody writes to and that wants no token."""
+    with start(served) as running:
+        yield running
