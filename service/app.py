@@ -29,8 +29,13 @@ _LOG = logging.getLogger("embed.serve")
 _PAGE = Path(__file__).with_name("page")
 _PAGES = {
     "/": ("index.html", "text/html"),
-    "/page.js": ("page.js", "text/javascript"),
     "/page.css": ("page.css", "text/css"),
+    "/dom.js": ("dom.js", "text/javascript"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/photos.js": ("photos.js", "text/javascript"),
+    "/results.js": ("results.js", "text/javascript"),
+    "/revise.js": ("revise.js", "text/javascript"),
+    "/server.js": ("server.js", "text/javascript"),
 }
 _REFUSALS = {
     400: "What was sent cannot be read.",
