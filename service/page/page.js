@@ -106,8 +106,8 @@ async function send(path, body, what) {
       : status(what, null);
   const waiting = (seconds, left) =>
     status(`The server is busy: trying again in ${seconds} s, ${left} more at most`, null);
+  status("Sending", 0);
   try {
-    status("Sending", 0);
     const options = { signal: running.signal, waiting };
     if (!limits) await askIndex(options);
     const refusal = tooMuch(limits, idsBlob().size);
@@ -116,7 +116,9 @@ async function send(path, body, what) {
     status("");
     return answer;
   } catch (error) {
-    failed(error);
+    status("");
+    if (error.status === 422 && path === "v1/match") idsError(error.message);
+    else failed(error);
     return undefined;
   } finally {
     running = null;
@@ -126,9 +128,7 @@ async function send(path, body, what) {
 }
 
 function failed(error) {
-  status("");
   if (error.name === "AbortError") status("Cancelled.");
-  else if (error.status === 422) idsError(error.message);
   else if (error instanceof Refused) say(element("error"), error.message);
   else say(element("error"), `This page failed: ${error.message}: load it again.`);
 }
@@ -256,7 +256,10 @@ element("json").addEventListener("click", () =>
 );
 element("report").addEventListener("click", report);
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) match();
+  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+  if (element("token-dialog").open) return;
+  event.preventDefault(); // of what has the focus
+  match();
 });
 document.addEventListener("paste", (event) => {
   const files = [...event.clipboardData.files];

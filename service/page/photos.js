@@ -36,11 +36,9 @@ export function addPhotos(files) {
     photos.push(photo);
     element("thumbs").append(thumbnail(photo));
   }
+  const more = other.length > 1 ? ` and ${other.length - 1} more` : "";
+  say(element("left-out"), other.length ? `Left out, not a photo: ${shown(other[0].name)}${more}` : "");
   changed();
-  if (other.length) {
-    const more = other.length > 1 ? ` and ${other.length - 1} more` : "";
-    say(element("photos-error"), `Left out: ${shown(other[0].name)}${more}: not photos.`);
-  }
 }
 
 export const isList = (file) => file.type.startsWith("text/") || LISTS.test(file.name);
@@ -75,6 +73,7 @@ function remove(photo) {
   photos.splice(photos.indexOf(photo), 1);
   photo.item.remove();
   release([photo]);
+  say(element("left-out"), "");
   changed();
 }
 
@@ -86,7 +85,8 @@ export function release(some) {
 
 /** A picture of a photo, or a placeholder where this browser cannot show it, as with HEIC. */
 export function pictureOfPhoto(photo, alt) {
-  const picture = make("img", { className: "picture", alt, src: photo.url, decoding: "async" });
+  // Lazy, as a hundred photos of a phone are much to decode at once.
+  const picture = make("img", { className: "picture", alt, loading: "lazy", src: photo.url });
   picture.addEventListener("error", () =>
     picture.replaceWith(make("span", { className: "picture none", textContent: "no preview here" })),
   );

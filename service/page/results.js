@@ -29,6 +29,7 @@ const near = new IntersectionObserver(
   { rootMargin: "300px" },
 );
 const itemOf = new WeakMap(); // of places of pictures
+const here = new Map(); // item id -> address of a picture that is shown at once
 
 async function fill(place) {
   const itemId = itemOf.get(place);
@@ -36,12 +37,14 @@ async function fill(place) {
   if (url === null) {
     place.textContent = "no picture";
   } else {
-    const alt = `Reference photo of ${shown(itemId)}`;
-    place.replaceWith(make("img", { className: "picture", src: url, alt }));
+    here.set(itemId, url);
+    place.replaceWith(pictureOfItem(itemId));
   }
 }
 
 function pictureOfItem(itemId) {
+  const src = here.get(itemId);
+  if (src) return make("img", { className: "picture", src, alt: `Reference photo of ${shown(itemId)}` });
   const place = make("span", { className: "picture none" });
   itemOf.set(place, itemId);
   near.observe(place);
