@@ -124,7 +124,6 @@ def serve(
             "characters or more to a file, and name it with --token-file"
         )
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # of what clients send
     with native_output_silenced():
         app = create_app(settings, only_loopback=local and settings.token is None)
     config = uvicorn.Config(

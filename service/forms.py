@@ -7,18 +7,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
+from embedder.errors import in_one_line
 from service.refusals import RefusedError, busy
 
-if TYPE_CHECKING:
-    from python_multipart.multipart import MultipartCallbacks
-
 _FIELD_BYTES = 8_000_000  # a list of candidates can name a whole catalogue
-_HEADERS = 16  # of a part
 
 
 class Memory:
@@ -89,88 +84,56 @@ async def read_form(
     Raises:
         RefusedError: it is no such form, or larger than it may be.
     """
-    kind, options = parse_options_header(content_type.encode("latin-1", "replace"))
-    if kind.lower() != b"multipart/form-data" or not options.get(b"boundary"):
+    kind, options = parse_options_header(content_type)
+    boundary = options.get("boundary")
+    if kind != "multipart/form-data" or not boundary:
         raise RefusedError(415, "expected multipart/form-data with a boundary, found another type")
-    parts = _Parts(form, names, photo_bytes)
+    counts, name, content = dict.fromkeys(names, 0), "", bytearray()
     try:
-        parser = MultipartParser(options[b"boundary"], parts.callbacks(), max_header_count=_HEADERS)
-        async for chunk in chunks:
-            memory.take(len(chunk))
-            form.held += len(chunk)
-            parser.write(chunk)
-        parser.finalize()
-    except FormParserError:
+        with PushMultipartParser(boundary) as parser:
+            async for chunk in chunks:
+                memory.take(len(chunk))
+                form.held += len(chunk)
+                for found in parser.parse(chunk):
+                    if isinstance(found, MultipartSegment):
+                        name, content = found.name or "", bytearray()
+                        _count(name, names, counts)
+                    elif found:
+                        content += found
+                        _measure(name, content, photo_bytes)
+                    else:
+                        _keep(form, name, bytes(content))
+    except MultipartError as error:
+        what = in_one_line(error)
         raise RefusedError(
-            400, "expected multipart/form-data, found what cannot be read so"
+            400, f"expected multipart/form-data, found other bytes: {what}"
         ) from None
-    if not parts.ended:
-        raise RefusedError(400, "expected the end of the form, found none: it was cut off")
 
 
-class _Parts:
-    """Takes in the parts of a form as a parser finds them."""
+def _count(name: str, names: Mapping[str, int], counts: dict[str, int]) -> None:
+    """Refuse a part that may not be there, or not once more."""
+    if name not in names:
+        expected = ", ".join(names)
+        raise RefusedError(422, f"expected parts of {expected}, found {name[:50]!r}")
+    counts[name] += 1
+    if counts[name] > names[name]:
+        status = 413 if name == "photos" else 422
+        raise RefusedError(status, f"expected at most {names[name]} of '{name}', found more")
 
-    def __init__(self, form: Form, names: Mapping[str, int], photo_bytes: int) -> None:
-        self._form, self._names, self._photo_bytes = form, names, photo_bytes
-        self._counts = dict.fromkeys(names, 0)
-        self._header, self._value = bytearray(), bytearray()
-        self._name = ""
-        self._content = bytearray()
-        self.ended = False
 
-    def callbacks(self) -> MultipartCallbacks:
-        return {
-            "on_part_begin": self._begin,
-            "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),
-            "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
-            "on_header_end": self._header_ends,
-            "on_headers_finished": self._headers_end,
-            "on_part_data": self._data,
-            "on_part_end": self._end,
-            "on_end": self._all_read,
-        }
+def _measure(name: str, content: bytearray, photo_bytes: int) -> None:
+    """Refuse a part that is larger than it may be."""
+    most = photo_bytes if name == "photos" else _FIELD_BYTES
+    if len(content) > most:
+        what = "a photo" if name == "photos" else f"'{name}'"
+        raise RefusedError(413, f"expected at most {most:,} bytes of {what}, found more")
 
-    def _begin(self) -> None:
-        self._name, self._content = "", bytearray()
 
-    def _header_ends(self) -> None:
-        if self._header.lower() == b"content-disposition":
-            _, options = parse_options_header(bytes(self._value))
-            self._name = options.get(b"name", b"").decode(errors="replace")
-        self._header, self._value = bytearray(), bytearray()
-
-    def _headers_end(self) -> None:
-        name = self._name
-        if name not in self._names:
-            expected = ", ".join(self._names)
-            raise RefusedError(422, f"expected parts of {expected}, found {name[:50]!r}")
-        self._counts[name] += 1
-        most = self._names[name]
-        if self._counts[name] > most:
-            status = 413 if name == "photos" else 422
-            raise RefusedError(
-                status, f"expected at most {most} of '{name}', found more: send fewer"
-            )
-
-    def _data(self, data: bytes, start: int, end: int) -> None:
-        most = self._photo_bytes if self._name == "photos" else _FIELD_BYTES
-        if len(self._content) + end - start > most:
-            what = "a photo" if self._name == "photos" else f"'{self._name}'"
-            raise RefusedError(413, f"expected at most {most:,} bytes of {what}, found more")
-        self._content += data[start:end]
-
-    def _end(self) -> None:
-        content, self._content = bytes(self._content), bytearray()
-        if self._name == "photos":
-            self._form.photos.append(content)
-            return
-        try:
-            self._form.fields[self._name] = content.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise RefusedError(
-                422, f"expected '{self._name}' as UTF-8 text, found other bytes"
-            ) from None
-
-    def _all_read(self) -> None:
-        self.ended = True
+def _keep(form: Form, name: str, content: bytes) -> None:
+    if name == "photos":
+        form.photos.append(content)
+        return
+    try:
+        form.fields[name] = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise RefusedError(422, f"expected '{name}' as UTF-8 text, found other bytes") from None

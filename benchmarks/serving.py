@@ -1,0 +1,323 @@
+"""`embed serve` under load: photos a second beside the library's own, and what happens at 4x load.
+
+Clients are on the same cores as the server, and send what was made up before: 10 photos and the ids
+of 10 candidates, over connections that stay open. Two parts:
+
+throughput: 32 clients ask without a pause; one told to try again does so after Retry-After. The
+library's own photos a second (`Matcher.match` of the same photos and candidates, one request after
+another on all cores) are measured in turns with it.
+
+overload: a client alone, for what an unloaded server takes; then requests come at 4 times the rate
+that the throughput part reached, whether or not earlier ones were answered.
+
+    python benchmarks/serving.py --index items.index --model items.model PHOTOS
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import random
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import uvloop
+
+from index import Matcher
+from index.store import Store
+
+PHOTOS, CANDIDATES, CLIENTS, BODIES = 10, 10, 32, 64
+LIBRARIES = ("fastapi", "uvicorn", "httptools", "uvloop", "ai-edge-litert", "Pillow")
+Request = tuple[list[bytes], list[str]]
+
+
+@dataclass
+class Seen:
+    """Of some requests: seconds until each was answered, by status, from when it was begun.
+
+    Attributes:
+        answered: with 200, of the attempt that was.
+        whole: the same, with the attempts before that were refused.
+        refused: with 503.
+        others: statuses that nobody expects.
+    """
+
+    answered: list[float] = field(default_factory=list)
+    whole: list[float] = field(default_factory=list)
+    refused: list[float] = field(default_factory=list)
+    others: list[int] = field(default_factory=list)
+
+
+def requests(photos: list[Path], ids: list[str]) -> list[Request]:
+    """Photos and candidates, the same each time."""
+    rng = random.Random(0)
+    contents = [path.read_bytes() for path in photos]
+    return [
+        (rng.sample(contents, PHOTOS), rng.sample(ids, min(CANDIDATES, len(ids))))
+        for _ in range(BODIES)
+    ]
+
+
+def as_bytes(request: Request) -> bytes:
+    """A request as it is sent."""
+    photos, ids = request
+    parts = [('name="candidates"', "\n".join(ids).encode())]
+    parts += [('name="photos"; filename="a.jpg"', photo) for photo in photos]
+    body = b"".join(
+        b"--mark\r\nContent-Disposition: form-data; " + name.encode() + b"\r\n\r\n" + what + b"\r\n"
+        for name, what in parts
+    )
+    body += b"--mark--\r\n"
+    head = (
+        "POST /v1/match HTTP/1.1\r\nHost: localhost\r\n"
+        f"Content-Type: multipart/form-data; boundary=mark\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+class Connection:
+    """One to the server, opened anew where that closed it."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self, content: bytes) -> tuple[int, float]:
+        """Send a request; returns the status and Retry-After."""
+        if self._streams is None:
+            self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 20)
+        reader, writer = self._streams
+        writer.write(content)
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        length = re.search(rb"content-length: (\d+)", head)
+        await reader.readexactly(int(length[1]) if length else 0)
+        if b"connection: close" in head:
+            self.close()
+        wait = re.search(rb"retry-after: (\d+)", head)
+        return int(head.split()[1]), float(wait[1]) if wait else 0.0
+
+    def close(self) -> None:
+        """End it."""
+        if self._streams is not None:
+            self._streams[1].close()
+        self._streams = None
+
+
+async def ask(port: int, connection: Connection, content: bytes, began: float, seen: Seen) -> float:
+    """Ask once, and note how it went; returns how long to wait before trying again, 0 if done."""
+    now = time.perf_counter()
+    status, wait = await connection.ask(content)
+    took = time.perf_counter() - now
+    if status == 503:
+        seen.refused.append(took)
+        return wait
+    if status == 200:
+        seen.answered.append(took)
+        seen.whole.append(time.perf_counter() - began)
+    else:
+        seen.others.append(status)
+    return 0.0
+
+
+async def closed(port: int, contents: list[bytes], clients: int, seconds: float) -> Seen:
+    """So many clients, each with its next request when the last one was answered."""
+    seen, until = Seen(), time.perf_counter() + seconds
+
+    async def client(number: int) -> None:
+        connection, rng = Connection(port), random.Random(number)
+        while (began := time.perf_counter()) < until:
+            content = rng.choice(contents)
+            while wait := await ask(port, connection, content, began, seen):
+                await asyncio.sleep(wait * rng.uniform(1, 1.5))
+        connection.close()
+
+    await asyncio.gather(*(client(number) for number in range(clients)))
+    return seen
+
+
+async def open_loop(port: int, contents: list[bytes], rate: float, seconds: float) -> Seen:
+    """Requests at a steady rate, whether or not earlier ones were answered."""
+    seen, rng = Seen(), random.Random(0)
+    idle: list[Connection] = []
+    tasks: set[asyncio.Task[None]] = set()
+    began = time.perf_counter()
+
+    async def one(content: bytes) -> None:
+        connection = idle.pop() if idle else Connection(port)
+        try:
+            await ask(port, connection, content, time.perf_counter(), seen)
+            idle.append(connection)
+        except (OSError, asyncio.IncompleteReadError):
+            seen.others.append(0)
+            connection.close()
+
+    for number in range(int(rate * seconds)):
+        await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
+        task = asyncio.ensure_future(one(rng.choice(contents)))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+    await asyncio.gather(*tasks)
+    for connection in idle:
+        connection.close()
+    return seen
+
+
+def library(index: Path, model: Path, some: list[Request], seconds: float) -> tuple[float, float]:
+    """Photos a second of the library itself, and ms of processor time a photo."""
+    with Matcher.open(index, model) as matcher:
+        matcher.match(*some[0])
+        done, began, used = 0, time.perf_counter(), time.process_time()
+        while (took := time.perf_counter() - began) < seconds:
+            photos, ids = some[done % len(some)]
+            matcher.match(photos, ids)
+            done += 1
+    return done * PHOTOS / took, 1e3 * (time.process_time() - used) / (done * PHOTOS)
+
+
+class Server:
+    """`embed serve` in a process of its own."""
+
+    def __init__(self, index: Path, model: Path, options: list[str]) -> None:
+        command = [sys.executable, "-c", "from cli.main import main; main()", "serve"]
+        command += ["--index", str(index), "--model", str(model), "--port", "0", *options]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert self.process.stderr is not None
+        line = self.process.stderr.readline()
+        found = re.search(r":(\d+)  ", line)
+        assert found, line
+        self.port = int(found[1])
+
+    def megabytes(self, what: str) -> float:
+        """Of memory: `VmRSS` now, `VmHWM` at most so far."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        return int(status.split(f"{what}:")[1].split()[0]) / 1024
+
+    def processor(self) -> float:
+        """Seconds of processor time so far."""
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii")
+        ticks = stat.rsplit(")", 1)[1].split()[11:13]
+        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+
+def milliseconds(values: list[float]) -> str:
+    """Median, 99th percentile and most."""
+    if not values:
+        return "none"
+    half, high = np.percentile(values, (50, 99))
+    return f"median {1e3 * half:.1f}, p99 {1e3 * high:.1f}, most {1e3 * max(values):.1f} ms"
+
+
+def throughput(
+    server: Server,
+    measure_library: Callable[[], tuple[float, float]],
+    contents: list[bytes],
+    seconds: float,
+) -> float:
+    """Print photos a second in turns with the library's; returns requests a second."""
+    shares, rates = [], []
+    for turn in range(5):
+        own, own_used = measure_library()
+        began, used, client = time.perf_counter(), server.processor(), time.process_time()
+        seen = run(closed(server.port, contents, CLIENTS, seconds))
+        took = time.perf_counter() - began
+        rates.append(len(seen.answered) / took)
+        shares.append(rates[-1] * PHOTOS / own)
+        used, client = (
+            1e3 * spent / (len(seen.answered) * PHOTOS)
+            for spent in (server.processor() - used, time.process_time() - client)
+        )
+        print(
+            f"turn {turn + 1}: library {own:,.0f} photos/s, {CLIENTS} clients x {PHOTOS} "
+            f"{rates[-1] * PHOTOS:,.0f} photos/s ({shares[-1]:.1%}), others {seen.others}\n"
+            f"  processor, ms a photo: library {own_used:.2f}, server {used:.2f}, clients "
+            f"{client:.2f}\n"
+            f"  answered {len(seen.answered):,}: {milliseconds(seen.answered)}\n"
+            f"  with the attempts before: {milliseconds(seen.whole)}\n"
+            f"  told to try again {len(seen.refused):,}: {milliseconds(seen.refused)}",
+            flush=True,
+        )
+    print(
+        f"median of {len(shares)} turns: {np.median(shares):.1%}; "
+        f"server {server.megabytes('VmRSS'):,.0f} MB, at most {server.megabytes('VmHWM'):,.0f} MB"
+    )
+    return float(np.median(rates))
+
+
+def overload(server: Server, contents: list[bytes], rate: float, seconds: float) -> None:
+    """Print what 4 times as many requests as can be answered get."""
+    alone = run(closed(server.port, contents, 1, min(30, seconds)))
+    print(f"one client: {len(alone.answered):,}: {milliseconds(alone.answered)}")
+    before = server.megabytes("VmRSS")
+    seen = run(open_loop(server.port, contents, 4 * rate, seconds))
+    ratio = np.percentile(seen.answered, 99) / np.percentile(alone.answered, 99)
+    print(
+        f"{4 * rate:,.0f} requests/s for {seconds:.0f} s, 4 times what it can answer:\n"
+        f"  answered {len(seen.answered):,}: {milliseconds(seen.answered)}: p99 {ratio:.2f}x\n"
+        f"  refused {len(seen.refused):,}: {milliseconds(seen.refused)}\n"
+        f"  others {len(seen.others)}; server runs: {server.process.poll() is None}; "
+        f"memory {before:,.0f} to {server.megabytes('VmRSS'):,.0f} MB, "
+        f"at most {server.megabytes('VmHWM'):,.0f} MB",
+        flush=True,
+    )
+
+
+def run(what: Awaitable[Seen]) -> Seen:
+    """To the end, on a fast loop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+
+        async def waited() -> Seen:
+            return await what
+
+        return runner.run(waited())
+
+
+def main() -> None:
+    """Measure both parts on one server."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("photos", type=Path, help="a folder of photos")
+    parser.add_argument("--index", type=Path, default=Path("items.index"))
+    parser.add_argument("--model", type=Path, default=Path("items.model"))
+    parser.add_argument("--turn", type=float, default=10, help="seconds a turn")
+    parser.add_argument("--overload", type=float, default=300, help="seconds of 4x load")
+    parser.add_argument("--options", default="", help="more for embed serve")
+    parser.add_argument("--library", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    photos = sorted(path for path in arguments.photos.rglob("*") if path.is_file())
+    photos = [path for path in photos if path.suffix.lower() in (".jpg", ".jpeg", ".png")]
+    with Store.open(arguments.index) as store:
+        some = requests(photos, list(store.ids()))
+    if arguments.library:
+        print(*library(arguments.index, arguments.model, some, arguments.turn))
+        return
+
+    def measure_library() -> tuple[float, float]:
+        command = [sys.executable, *sys.argv, "--library"]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        rate, used = map(float, done.stdout.split())
+        return rate, used
+
+    print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
+    print(" ".join(f"{name} {version(name)}" for name in LIBRARIES))
+    contents = [as_bytes(one) for one in some]
+    print(f"{np.mean([len(content) for content in contents]) / 1e3:,.0f} kB a request", flush=True)
+    server = Server(arguments.index, arguments.model, arguments.options.split())
+    try:
+        rate = throughput(server, measure_library, contents, arguments.turn)
+        if arguments.overload:
+            overload(server, contents, rate, arguments.overload)
+    finally:
+        server.process.terminate()
+        server.process.wait()
+
+
+if __name__ == "__main__":
+    main()
