@@ -30,7 +30,7 @@ export async function request(method, path, options = {}) {
     if (answer.status < 400) return answer.body;
     const line = await errorOf(answer);
     if (answer.status === 401) {
-      await newToken(token, line);
+      await newToken(token);
     } else if (answer.status === 503 && --left) {
       const seconds = Math.min(Math.max(answer.after || 1, 1), LONGEST_WAIT);
       options.waiting?.(seconds, left);
@@ -88,16 +88,16 @@ function pause(seconds, signal) {
 let asked = null; // while the form is open
 
 /** Ask for a token, once however many requests need it; done where there is another by now. */
-function newToken(refused, line) {
+function newToken(refused) {
   if (sessionStorage.getItem(TOKEN) !== refused) return Promise.resolve();
-  asked ??= askedFor(refused ? line : "").finally(() => (asked = null));
+  asked ??= askedFor(refused !== null).finally(() => (asked = null));
   return asked;
 }
 
-function askedFor(line) {
+function askedFor(again) {
   const dialog = element("token-dialog");
   const form = element("token-form");
-  say(element("token-error"), line);
+  say(element("token-error"), again ? "The server wants another token than that: compare it." : "");
   form.reset();
   dialog.showModal();
   return new Promise((resolve, reject) => {
