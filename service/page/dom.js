@@ -37,7 +37,7 @@ export const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
 
 export const counted = (number, what) => `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
 
-export const percent = (share) => `${(100 * share).toFixed(1)} %`;
+export const percent = (share) => `${(100 * share).toFixed(1)}%`;
 
 /** Let the browser save a file. */
 export function save(filename, blob) {

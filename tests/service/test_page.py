@@ -176,7 +176,7 @@ def test_ten_real_photos_get_the_answers_of_the_command_line(
             expect(card.locator("h3 bdi")).to_have_text(match["photo"])
             answer = card.locator("figure").nth(1)
             expect(answer).to_contain_text(match["item_id"] or "None of the candidates")
-            expect(answer).to_contain_text(f"{match['confidence']:.1%}".replace("%", " %"))
+            expect(answer).to_contain_text(f"{match['confidence']:.1%}")
             expect(card.locator(".why")).to_contain_text(match["reason"] or "")
             card.scroll_into_view_if_needed()
             pictures = {match["item_id"]}
@@ -523,6 +523,19 @@ def test_photos_and_lists_are_dropped_and_pasted(at, server, photos, ids):
     page.evaluate(DROP, ["drop", [["ids.txt", "text/plain", [0xFF, 0xFE, 65, 0]]]])
     expect(page.locator("#ids-error")).to_contain_text("expected a list of ids as UTF-8 text")
     expect(page.locator("#ids-count")).to_have_text(str(len(ids)))
+
+
+def test_a_folder_is_dropped(at, server, photos, tmp_path):
+    """As from a file manager: photos in folders, in the order of their names."""
+    (tmp_path / "tray" / "more").mkdir(parents=True)
+    for photo, name in zip(photos, ("b.jpg", "a.jpg", "more/c.jpg", ".hidden.jpg"), strict=False):
+        shutil.copy(photo, tmp_path / "tray" / name)
+    page = at(server)
+    devtools = page.context.new_cdp_session(page.page)
+    data = {"items": [], "files": [str(tmp_path / "tray")], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
+    expect(page.locator("#thumbs bdi")).to_have_text(["a.jpg", "b.jpg", "c.jpg"])
 
 
 def test_a_phone_offers_its_camera(at, server, photos):
