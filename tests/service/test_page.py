@@ -282,8 +282,19 @@ def test_pieces_are_counted(at, server):
     assert revised((0, None))[1] == {"a": 1, "b": 1, "__proto__": 2}
 
 
+NOTE_NAMES = """() => {
+    window.sent = [];
+    const send = XMLHttpRequest.prototype.send;
+    XMLHttpRequest.prototype.send = function (body) {
+        if (body) sent.push(...body.getAll("photos").map((file) => file.name));
+        return send.call(this, body);
+    };
+}"""
+
+
 def test_the_report_holds_the_photos_as_revised(at, server, photos, ids, truth):
     page = at(server)
+    page.evaluate(NOTE_NAMES)
     page.give(photos, ids)
     page.match()
     page.set_by_hand(photos[0].name, truth[photos[1].name])
@@ -291,7 +302,10 @@ def test_the_report_holds_the_photos_as_revised(at, server, photos, ids, truth):
     assert name == "report.html"
     assert report.count("<img") == len(photos)
     assert "its item was given to photo 1 by hand" in report
-    assert photos[0].name not in report  # what files are called stays in the browser
+    # What files are called stays in the browser.
+    assert photos[0].name not in report
+    numbers = [f"photo {number}" for number in range(1, len(photos) + 1)]
+    assert page.evaluate("sent") == [*numbers, *numbers]
     expect(page.locator("#status")).to_have_text("The report is saved.")
 
 
