@@ -144,6 +144,10 @@ def json_text(document: object, indent: int | None = 2) -> str:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, float):  # first what there is most of
+        return round(value, 6) if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
     if is_dataclass(value):
         value = {field.name: getattr(value, field.name) for field in fields(value)}
     elif isinstance(value, tuple) and hasattr(value, "_asdict"):
@@ -154,8 +158,6 @@ def _plain(value: object) -> object:
         return {str(name): _plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
-    if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
     return value
 
 

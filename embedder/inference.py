@@ -108,15 +108,18 @@ class Embedder:
             jobs or default_jobs(),
         )
 
-    def embed_one(self, photo: Photo, name: str | None = None) -> Vector | PhotoError:
+    def embed_one(
+        self, photo: Photo, name: str | None = None, most: int | None = None
+    ) -> Vector | PhotoError:
         """Embed one photo, on this thread; as `embed` does.
 
         Args:
             photo: in any of the forms of `Photo`.
             name: what an error calls it, if it has no path.
+            most: pixels that it may have; of a JPEG as it is, not as it is decoded.
         """
         try:
-            return self.embed_pixels(prepare(photo, self.info.architecture.size, name))
+            return self.embed_pixels(prepare(photo, self.info.architecture.size, name, most))
         except PhotoError as error:
             return error
         except NoVectorError as error:

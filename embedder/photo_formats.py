@@ -60,19 +60,21 @@ def open_image(content: bytes) -> Image.Image:
     return image
 
 
-def refuse_pixels(size: tuple[int, int]) -> None:
+def refuse_pixels(size: tuple[int, int], most: int | None = None) -> None:
     """Refuse an image that is too large.
 
     Args:
         size: width and height.
+        most: pixels that it may have; `MAX_DECODED_PIXELS` unless given.
 
     Raises:
-        PhotoError: it has more than `MAX_DECODED_PIXELS`.
+        PhotoError: it has more.
     """
+    most = MAX_DECODED_PIXELS if most is None else most
     width, height = size
-    if width * height > MAX_DECODED_PIXELS:
+    if width * height > most:
         found = f"{width} x {height}"
-        raise PhotoError("", f"expected at most {MAX_DECODED_PIXELS:,} pixels, found {found}")
+        raise PhotoError("", f"expected at most {most:,} pixels, found {found}")
 
 
 def _format_of(content: bytes) -> str | None:

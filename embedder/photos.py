@@ -62,13 +62,14 @@ def photo_name(photo: Photo, position: int = 0) -> str:
     return f"photo {position + 1}"
 
 
-def prepare(photo: Photo, size: int, name: str | None = None) -> Pixels:
+def prepare(photo: Photo, size: int, name: str | None = None, most: int | None = None) -> Pixels:
     """Decode a photo, turn it upright, and fit it into a square without changing its proportions.
 
     Args:
         photo: a path, file bytes, PIL image, or uint8 array (height, width, 3).
         size: side of the square in pixels.
         name: what to call the photo in an error, if it has no path.
+        most: pixels that it may have as it is, before a JPEG is decoded at a smaller size.
 
     Returns:
         uint8 array (size, size, 3), RGB, padded with `FILL` where the photo is not square.
@@ -76,23 +77,28 @@ def prepare(photo: Photo, size: int, name: str | None = None) -> Pixels:
     Raises:
         PhotoError: it cannot be decoded, or has more than `MAX_DECODED_PIXELS`.
     """
-    with opened(photo, size, name) as image:
+    with opened(photo, size, name, most) as image:
         return np.asarray(pad(scaled(flat(image), size), size, FILL))
 
 
 @contextmanager
-def opened(photo: Photo, size: int, name: str | None = None) -> Iterator[Image.Image]:
+def opened(
+    photo: Photo, size: int, name: str | None = None, most: int | None = None
+) -> Iterator[Image.Image]:
     """A photo as an upright PIL image, RGB or (where pixels are transparent) RGBA.
 
     Args:
         photo: in any of the forms of `Photo`.
         size: JPEGs are decoded no larger than this needs.
         name: what messages call the photo.
+        most: as for `prepare`.
 
     Raises:
         PhotoError: it cannot be read, or what was done with it raised something.
     """
     with _photo_errors(name or photo_name(photo)), _open(photo) as image:
+        if most is not None:
+            refuse_pixels(image.size, most)
         _reduce(image, size)
         refuse_pixels(image.size)
         with _one_large if image.width * image.height > _LARGE_PIXELS else nullcontext():

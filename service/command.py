@@ -36,7 +36,7 @@ _MB = 1_000_000
 @click.option(
     "--queue",
     type=click.IntRange(min=1),
-    default=8,
+    default=32,
     show_default=True,
     help="Requests that are worked on or wait; more are told to try again.",
 )

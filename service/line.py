@@ -10,7 +10,6 @@ import numpy as np
 
 from embedder import Embedder, Photo, PhotoError
 from embedder.inference import Vector
-from embedder.photo_formats import open_image
 from embedder.photos import photo_name
 
 
@@ -43,22 +42,10 @@ class Line(Embedder):
     ) -> Iterator[Vector | PhotoError]:
         """As `Embedder.embed`, on the threads of the line, however many `jobs` are."""
         named = [(photo, photo_name(photo, at)) for at, photo in enumerate(photos)]
-        waiting = [self._pool.submit(self._embed, *one) for one in named]
+        waiting = [self._pool.submit(self.embed_one, *one, self._pixels) for one in named]
         try:
             for result in waiting:
                 yield result.result()
         finally:
             for result in waiting:
                 result.cancel()
-
-    def _embed(self, photo: Photo, name: str) -> Vector | PhotoError:
-        if isinstance(photo, bytes):
-            try:
-                with open_image(photo) as image:
-                    width, height = image.size
-            except Exception:  # decoders raise whatever they like; what it is, is said below
-                width, height = 0, 0
-            if width * height > self._pixels:
-                found = f"{width} x {height}"
-                return PhotoError(name, f"expected at most {self._pixels:,} pixels, found {found}")
-        return self.embed_one(photo, name)

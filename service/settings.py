@@ -37,7 +37,7 @@ class Settings:
     photo_bytes: int = 20_000_000
     body_bytes: int = 64_000_000
     pixels: int = 50_000_000
-    queue: int = 8
+    queue: int = 32
     jobs: int = default_jobs()
 
     @property
