@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -81,3 +83,45 @@ def server(start: Start, served: Path) -> Iterator[Server]:
     """A server that nobody writes to and that wants no token."""
     with start(served) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium; of a module, as Playwright runs an event loop until it is closed."""
+    from bench import BROWSERS, launched
+
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        message = f"none of {', '.join(BROWSERS)} is installed"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with launched(found) as running:
+        yield running
+
+
+@pytest.fixture
+def at(browser):
+    """Open the page of a server; fails where it asks elsewhere or breaks its policy."""
+    from bench import opening
+
+    with opening(browser) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def photos(sample):
+    return sorted((sample / "photos").iterdir())
+
+
+@pytest.fixture(scope="session")
+def ids(sample):
+    lines = (sample / "ids.txt").read_text().splitlines()
+    return [line for line in lines if not line.startswith("#")]
+
+
+@pytest.fixture(scope="session")
+def truth(sample):
+    """Name of a photo to what it shows."""
+    with (sample / "truth.csv").open() as file:
+        return {Path(photo).name: item for photo, item in list(csv.reader(file))[1:]}
