@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -139,12 +141,24 @@ def serve(
         limit_concurrency=1000,
         timeout_graceful_shutdown=30,
     )
-    server = uvicorn.Server(config)
-    bound = config.bind_socket()
     place = f"[{host}]" if ":" in host else host
     items = app.state.engine.generation.items
-    say(f"{index}: {items:,} items at http://{place}:{bound.getsockname()[1]}  (stop with Ctrl+C)")
-    server.run([bound])
+    with _listening(host, port) as bound:
+        port = bound.getsockname()[1]
+        say(f"{index}: {items:,} items at http://{place}:{port}  (stop with Ctrl+C)")
+        with suppress(KeyboardInterrupt):  # it has ended by then
+            uvicorn.Server(config).run([bound])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, UnicodeError) as error:  # the latter of a host that is no name
+        what = getattr(error, "strerror", None) or "no such host"
+        raise click.ClickException(
+            f"cannot listen at {host}, port {port}: {what}: name another with --host or --port"
+        ) from None
 
 
 def _token(file: Path | None, variable: str) -> str | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +24,13 @@ class Server:
         url: of it, without a slash at the end.
         folder: it runs in, with `items.index` and `items.model`.
         process: of it.
+        log: what it has written to standard error.
     """
 
     url: str
     folder: Path
     process: subprocess.Popen[str]
+    log: list[str]
 
     @property
     def port(self) -> int:
@@ -56,20 +59,32 @@ def start(embed_path: Path) -> Start:
     @contextmanager
     def run(folder: Path, *options: str, **environment: str) -> Iterator[Server]:
         command = [embed_path, "serve", "--port", "0", *options]
-        process = subprocess.Popen(
-            command, cwd=folder, stderr=subprocess.PIPE, text=True, env=_environment(environment)
-        )
-        assert process.stderr is not None
-        try:
-            line = process.stderr.readline()
-            found = re.search(r"http://\S+", line)
-            assert found, line + process.stderr.read()
-            yield Server(found[0], folder, process)
-        finally:
-            process.terminate()
-            process.communicate(timeout=60)
+        env = _environment(environment)
+        with subprocess.Popen(
+            command, cwd=folder, stderr=subprocess.PIPE, text=True, env=env
+        ) as process:
+            assert process.stderr is not None
+            try:
+                line = process.stderr.readline()
+                found = re.search(r"http://\S+", line)
+                assert found, line + process.stderr.read()
+                log: list[str] = []
+                # A full pipe would stop it.
+                reading = threading.Thread(target=_read, args=(process.stderr, log))
+                reading.start()
+                yield Server(found[0], folder, process, log)
+                assert process.poll() is None
+            finally:
+                process.terminate()
+                process.wait(timeout=60)
+            reading.join()
 
     return run
+
+
+def _read(lines: Iterable[str], into: list[str]) -> None:
+    for line in lines:
+        into.append(line)
 
 
 def _environment(more: dict[str, str]) -> dict[str, str]:
