@@ -1,4 +1,4 @@
-"""What uvicorn leaves open: how long, and how large, the head of a request may be, and who reads."""
+"""What uvicorn leaves open: how long, and how large, a head may be, and who does not read."""
 
 from __future__ import annotations
 

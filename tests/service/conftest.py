@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
+from raw_http import heard
 
 TOKEN, WRITE_TOKEN = "readers-know-this-one", "writers-know-another-one"
 
@@ -35,6 +39,38 @@ class Server:
     @property
     def port(self) -> int:
         return int(self.url.rsplit(":", 1)[1])
+
+    def connect(self, receive: int | None = None) -> socket.socket:
+        """A connection; `receive` is how many bytes wait at its end to be read."""
+        connection = socket.socket()
+        connection.settimeout(60)
+        if receive is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+        connection.connect(("127.0.0.1", self.port))
+        return connection
+
+    def say(self, *pieces: bytes) -> bytes:
+        """Send bytes as they are, and return all that comes back until the server hangs up."""
+        with self.connect() as connection:
+            with suppress(ConnectionError):  # it may have heard enough
+                for piece in pieces:
+                    connection.sendall(piece)
+            return heard(connection)
+
+    def count(self, name: str) -> float:
+        """A number of /metrics."""
+        text = httpx.get(f"{self.url}/metrics").text
+        (line,) = (line for line in text.splitlines() if line.startswith(f"{name} "))
+        return float(line.split()[1])
+
+    def is_at_rest(self) -> bool:
+        """Whether it answers, and is soon done with whatever was asked before."""
+        assert httpx.get(f"{self.url}/healthz").json() == {"running": True}
+        for _ in range(200):
+            if not self.count("embed_bytes_held") and not self.count("embed_waiting"):
+                return True
+            time.sleep(0.1)
+        return False
 
 
 Start = Callable[..., AbstractContextManager[Server]]
