@@ -128,6 +128,12 @@ def _environment(more: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def rounds() -> Callable[[int, int], int]:
+    """How often to try: the first number, or with `make soak` the second."""
+    return lambda short, long: long if os.environ.get("EMBED_SOAK") else short
+
+
+@pytest.fixture(scope="session")
 def server(start: Start, served: Path) -> Iterator[Server]:
     """A server that nobody writes to and that wants no token."""
     with start(served) as running:
