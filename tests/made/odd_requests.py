@@ -1,4 +1,4 @@
-"""Requests made at random: right ones with wrong values in them, and some of their bytes changed."""
+"""Requests made at random: right ones with wrong values, and some of their bytes changed."""
 
 import json
 import random

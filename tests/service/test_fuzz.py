@@ -80,7 +80,6 @@ def test_answers_are_as_openapi_says(fuzzed, schema, rounds):
             statuses[case.call_and_validate(headers=headers, checks=CHECKS).status_code] += 1
 
         run()
-    print(sorted(statuses.items()))
     assert failures(fuzzed) == 0
     assert {200, 404, 422} <= set(statuses)
 
@@ -112,7 +111,9 @@ def test_whatever_is_sent_the_server_does_not_fail(fuzzed, sample, rounds):
 
     with ThreadPoolExecutor(8) as pool:
         codes = Counter(pool.map(run, range(count)))
-    print(f"{count:,} requests in {time.monotonic() - began:.0f} s: {sorted(codes.items())}")
+    print(  # noqa: T201
+        f"{count:,} requests in {time.monotonic() - began:.0f} s: {sorted(codes.items())}"
+    )
     assert failures(fuzzed) == 0
     assert fuzzed.is_at_rest()
     # The fuzzer gets through to what is behind the reading of requests.
