@@ -79,6 +79,7 @@ def create_app(settings: Settings, only_loopback: bool = False) -> FastAPI:
         version=__version__,
         docs_url=None,  # they would be scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # they would lead to whatever host a request names
         lifespan=lifespan,
         responses={
             status: {"model": ErrorDocument, "description": what}

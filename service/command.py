@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.output import index_option, jobs_option, model_option, say
 from embedder.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 _MB = 1_000_000
 
@@ -92,17 +98,7 @@ def serve(
       head -c 24 /dev/urandom | base64 > token
       embed serve --host 0.0.0.0 --token-file token
     """
-    try:
-        import uvicorn
-
-        from service.app import create_app
-        from service.protocol import Protocol
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] in ("embedder", "index", "cli", "service"):
-            raise
-        raise MissingExtraError("'embed serve'", "serve") from None
     from embedder.parallel import default_jobs
-    from embedder.quiet import native_output_silenced
     from service.settings import Settings, is_loopback
 
     settings = Settings(
@@ -123,13 +119,33 @@ def serve(
             f"expected a token for {host}, which other machines reach, found none: write one of 16 "
             "characters or more to a file, and name it with --token-file"
         )
+    with _listening(host, port) as bound:
+        server = _server(settings, local and settings.token is None)
+        place, port = f"[{host}]" if ":" in host else host, bound.getsockname()[1]
+        items = server.config.app.state.engine.generation.items
+        say(f"{index}: {items:,} items at http://{place}:{port}  (stop with Ctrl+C)")
+        with suppress(KeyboardInterrupt):  # it has ended by then
+            server.run([bound])
+
+
+def _server(settings: Settings, only_loopback: bool) -> Any:
+    """A server of uvicorn's, with the index and the model open."""
+    try:
+        import uvicorn
+
+        from service.app import create_app
+        from service.protocol import Protocol
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ("embedder", "index", "cli", "service"):
+            raise
+        raise MissingExtraError("'embed serve'", "serve") from None
+    from embedder.quiet import native_output_silenced
+
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     with native_output_silenced():
-        app = create_app(settings, only_loopback=local and settings.token is None)
+        app = create_app(settings, only_loopback)
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         http=Protocol,
         ws="none",
         log_config=None,
@@ -139,12 +155,18 @@ def serve(
         limit_concurrency=1000,
         timeout_graceful_shutdown=30,
     )
-    server = uvicorn.Server(config)
-    bound = config.bind_socket()
-    place = f"[{host}]" if ":" in host else host
-    items = app.state.engine.generation.items
-    say(f"{index}: {items:,} items at http://{place}:{bound.getsockname()[1]}  (stop with Ctrl+C)")
-    server.run([bound])
+    return uvicorn.Server(config)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, UnicodeError) as error:  # the latter of a host that is no name
+        what = getattr(error, "strerror", None) or "no such host"
+        raise click.ClickException(
+            f"cannot listen at {host}, port {port}: {what}: name another with --host or --port"
+        ) from None
 
 
 def _token(file: Path | None, variable: str) -> str | None:

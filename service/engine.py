@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from embedder import Embedder, EmbedError
+from embedder.errors import in_one_line
 from index import Matcher
 from index.database import refuse_other_model, refuse_photos
 from index.optimizing import is_small
@@ -45,15 +46,11 @@ class Generation:
         self._users = 1  # the engine
         self._lock = threading.Lock()
 
-    @contextmanager
-    def used(self) -> Iterator[Matcher]:
-        """The matcher, which stays open in it."""
+    def join(self) -> bool:
+        """One user more, unless the last one has left it: then it is closed."""
         with self._lock:
-            self._users += 1
-        try:
-            yield self.matcher
-        finally:
-            self.leave()
+            self._users += bool(self._users)
+            return bool(self._users)
 
     def leave(self) -> None:
         """One user less; the last one closes it."""
@@ -92,6 +89,16 @@ class Engine:
         """The newest that could be opened."""
         return self._generation
 
+    @contextmanager
+    def used(self) -> Iterator[Matcher]:
+        """The matcher of the newest generation, which stays open in it."""
+        while not (generation := self._generation).join():
+            pass  # another one took its place just now
+        try:
+            yield generation.matcher
+        finally:
+            generation.leave()
+
     def refuse_if_full(self) -> None:
         """See that a request would be worked on, before it is read.
 
@@ -123,7 +130,7 @@ class Engine:
                 raise GoneError
 
         def run() -> Result:
-            with self._generation.used() as matcher:
+            with self.used() as matcher:
                 return function(matcher, on_progress)
 
         self.waiting += 1
@@ -144,6 +151,8 @@ class Engine:
                 self._say(str(error))
             except OSError as error:
                 self._say(f"{self.settings.index}: {error.strerror or error}")
+            except Exception as error:  # whatever is wrong with a file, it is looked at again
+                self._say(f"{self.settings.index}: {in_one_line(error)}")
 
     async def watch(self) -> None:
         """Look for changes of the index, until cancelled."""
@@ -200,12 +209,14 @@ class Engine:
 
         def prepare() -> None:
             try:
-                with generation.used():
-                    matcher.search_vectors(vector, 1)
+                matcher.search_vectors(vector, 1)
                 generation.searchable.set()
             except EmbedError as error:
                 self._say(str(error))
+            finally:
+                generation.leave()
 
+        generation.join()
         threading.Thread(target=prepare, name="search", daemon=True).start()
 
 

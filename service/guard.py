@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from contextlib import suppress
 from typing import Any
@@ -15,14 +16,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.refusals import RefusedError
 from service.settings import is_loopback
 
-_QUIET_SECONDS = 10.0  # without a byte, in either direction
-_SLOWEST = 20_000  # bytes a second, on average, after the first seconds
+_LOG = logging.getLogger("embed.serve")
+
+QUIET_SECONDS = 10.0  # without a byte, in either direction
+SLOWEST = 20_000  # bytes a second, on average, after the first seconds
 _DRAINED_BYTES = 8_000_000  # of what is sent on after it was refused
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_HEADERS = {
+HEADERS = {
     "Content-Security-Policy": _POLICY,
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
@@ -55,13 +58,22 @@ class Guard:
         answer = _Answer(send, body)
         try:
             self._refuse(headers)
-            await self._app(scope, body.receive, answer.send)
+            await self._answer(scope, body.receive, answer.send)
         except RefusedError as refused:
             if not answer.began:
                 refusal = JSONResponse({"error": refused.message}, refused.status, refused.headers)
                 await refusal(scope, body.receive, answer.send)
         except ClientDisconnect:
             pass
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except (RefusedError, ClientDisconnect):
+            raise
+        except Exception:
+            _LOG.exception("a request failed, as none should")
+            raise RefusedError(500, "the server failed: its log says how") from None
 
     def _refuse(self, headers: Headers) -> None:
         length = headers.get("content-length", "")
@@ -94,9 +106,9 @@ class _Body:
         if self.ended:  # what is left to hear of is that the client goes
             return await self._receive()
         now = asyncio.get_running_loop().time()
-        until = self._began + _QUIET_SECONDS + self._count / _SLOWEST
+        until = self._began + QUIET_SECONDS + self._count / SLOWEST
         try:
-            async with asyncio.timeout(min(_QUIET_SECONDS, max(until - now, 0))):
+            async with asyncio.timeout(min(QUIET_SECONDS, max(until - now, 0))):
                 message = await self._receive()
         except TimeoutError:
             self.ended = True
@@ -130,7 +142,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.began = True
             headers = MutableHeaders(scope=message)
-            for name, value in _HEADERS.items():
+            for name, value in HEADERS.items():
                 headers.setdefault(name, value)
             if not self._body.ended:
                 headers["Connection"] = "close"
@@ -144,7 +156,7 @@ class _Answer:
 
     async def _write(self, message: Any) -> None:
         try:
-            async with asyncio.timeout(_QUIET_SECONDS):
+            async with asyncio.timeout(QUIET_SECONDS):
                 await self._send(message)
         except TimeoutError:
             raise ClientDisconnect from None

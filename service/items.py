@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from cli.report_pictures import shrunk
 from embedder.catalogue import is_listable, same_form
-from embedder.errors import PhotoError
+from embedder.errors import ModelError, PhotoError
 from index import AddReport, Matcher, add_item, remove_items
 from index.candidates import unknown_ids_error
 from service.documents import (
@@ -58,7 +58,7 @@ async def item(request: Request, item_id: str) -> ItemDocument:
             item_id=known, photos=row.photos, dispersion=round(row.dispersion, 6), added=added
         )
 
-    with _few(request), engine_of(request).generation.used() as matcher:
+    with _few(request), engine_of(request).used() as matcher:
         return await asyncio.to_thread(read, matcher)
 
 
@@ -82,7 +82,7 @@ async def picture(request: Request, item_id: str) -> Response:
                 404, f"expected a picture of '{known}', found none: {error.reason}"
             ) from None
 
-    with _few(request), engine_of(request).generation.used() as matcher:
+    with _few(request), engine_of(request).used() as matcher:
         content = await asyncio.to_thread(read, matcher)
     headers = {"Cache-Control": "private, max-age=300"}
     return Response(content, media_type="image/jpeg", headers=headers)
@@ -110,9 +110,12 @@ async def add(request: Request) -> AddedDocument:
                 raise RefusedError(
                     409, f"expected a new item, found '{item_id}' in the index: replace it"
                 )
-            return add_item(
-                path, matcher.embedder, item_id, photos, replace=replace, on_progress=done
-            )
+            try:
+                return add_item(
+                    path, matcher.embedder, item_id, photos, replace=replace, on_progress=done
+                )
+            except ModelError:
+                raise busy("the index has just been built with another model") from None
 
         report = await answered(request, run)
     await asyncio.to_thread(engine_of(request).refresh)
@@ -131,7 +134,7 @@ async def remove(request: Request, item_id: str) -> RemovedDocument:
         return remove_items(engine.settings.index, [_known(matcher, item_id)])
 
     with _few(request):
-        with engine.generation.used() as matcher:
+        with engine.used() as matcher:
             removed = await asyncio.to_thread(run, matcher)
         await asyncio.to_thread(engine.refresh)
     return RemovedDocument(removed=removed)

@@ -7,10 +7,14 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from PIL import PngImagePlugin
 
 from embedder import Embedder, Photo, PhotoError
 from embedder.inference import Vector
 from embedder.photos import photo_name
+
+# Of the texts in a PNG, unpacked. Pillow's own limit takes 0.1 s to reach.
+PngImagePlugin.MAX_TEXT_MEMORY = 8_000_000
 
 
 class Line(Embedder):

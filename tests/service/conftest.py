@@ -6,13 +6,18 @@ import csv
 import os
 import re
 import shutil
+import socket
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
+from raw_http import heard
 
 TOKEN, WRITE_TOKEN = "readers-know-this-one", "writers-know-another-one"
 
@@ -25,15 +30,49 @@ class Server:
         url: of it, without a slash at the end.
         folder: it runs in, with `items.index` and `items.model`.
         process: of it.
+        log: what it has written to standard error.
     """
 
     url: str
     folder: Path
     process: subprocess.Popen[str]
+    log: list[str]
 
     @property
     def port(self) -> int:
         return int(self.url.rsplit(":", 1)[1])
+
+    def connect(self, receive: int | None = None) -> socket.socket:
+        """A connection; `receive` is how many bytes wait at its end to be read."""
+        connection = socket.socket()
+        connection.settimeout(60)
+        if receive is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
+        connection.connect(("127.0.0.1", self.port))
+        return connection
+
+    def say(self, *pieces: bytes) -> bytes:
+        """Send bytes as they are, and return all that comes back until the server hangs up."""
+        with self.connect() as connection:
+            with suppress(ConnectionError):  # it may have heard enough
+                for piece in pieces:
+                    connection.sendall(piece)
+            return heard(connection)
+
+    def count(self, name: str) -> float:
+        """A number of /metrics."""
+        text = httpx.get(f"{self.url}/metrics").text
+        (line,) = (line for line in text.splitlines() if line.startswith(f"{name} "))
+        return float(line.split()[1])
+
+    def is_at_rest(self) -> bool:
+        """Whether it answers, and is soon done with whatever was asked before."""
+        assert httpx.get(f"{self.url}/healthz").json() == {"running": True}
+        for _ in range(200):
+            if not self.count("embed_bytes_held") and not self.count("embed_waiting"):
+                return True
+            time.sleep(0.1)
+        return False
 
 
 Start = Callable[..., AbstractContextManager[Server]]
@@ -58,24 +97,42 @@ def start(embed_path: Path) -> Start:
     @contextmanager
     def run(folder: Path, *options: str, **environment: str) -> Iterator[Server]:
         command = [embed_path, "serve", "--port", "0", *options]
-        process = subprocess.Popen(
-            command, cwd=folder, stderr=subprocess.PIPE, text=True, env=_environment(environment)
-        )
-        assert process.stderr is not None
-        try:
-            line = process.stderr.readline()
-            found = re.search(r"http://\S+", line)
-            assert found, line + process.stderr.read()
-            yield Server(found[0], folder, process)
-        finally:
-            process.terminate()
-            process.communicate(timeout=60)
+        env = _environment(environment)
+        with subprocess.Popen(
+            command, cwd=folder, stderr=subprocess.PIPE, text=True, env=env
+        ) as process:
+            assert process.stderr is not None
+            try:
+                line = process.stderr.readline()
+                found = re.search(r"http://\S+", line)
+                assert found, line + process.stderr.read()
+                log: list[str] = []
+                # A full pipe would stop it.
+                reading = threading.Thread(target=_read, args=(process.stderr, log))
+                reading.start()
+                yield Server(found[0], folder, process, log)
+                assert process.poll() is None
+            finally:
+                process.terminate()
+                process.wait(timeout=60)
+            reading.join()
 
     return run
 
 
+def _read(lines: Iterable[str], into: list[str]) -> None:
+    for line in lines:
+        into.append(line)
+
+
 def _environment(more: dict[str, str]) -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith("EMBED_")} | more
+
+
+@pytest.fixture(scope="session")
+def rounds() -> Callable[[int, int], int]:
+    """How often to try: the first number, or with `make soak` the second."""
+    return lambda short, long: long if os.environ.get("EMBED_SOAK") else short
 
 
 @pytest.fixture(scope="session")
