@@ -180,6 +180,15 @@ def test_build_index_lists_what_it_could_not_read(embed, tmp_path, trained_model
     assert "12 items, 144 photos (144 embedded now)" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["new.onnx", "there.tflite"])
+def test_training_writes_no_folder_that_is_called_like_a_file(embed, sample, tmp_path, name):
+    (tmp_path / "there.tflite").write_bytes(b"TFL3")
+    done = embed("train", sample / "catalogue", env={**os.environ, "EMBED_MODEL": name})
+    assert done.stderr.count("\n") == 1
+    assert f"{name}: expected the name of a model folder" in one_line_error(done)
+    assert [path.name for path in tmp_path.iterdir()] == ["there.tflite"]
+
+
 def test_replace_never_deletes_what_is_no_model(embed, sample, tmp_path):
     shutil.copytree(sample / "catalogue", tmp_path / "catalogue")
     done = embed("train", "catalogue", "--model", "catalogue", "--replace")
