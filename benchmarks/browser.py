@@ -6,11 +6,13 @@ It exports the model to ONNX, fetches onnxruntime-web from npm into the work fol
 there, serves both on 127.0.0.1 with a page that embeds the photos with exactly the JavaScript that
 docs/mobile.md shows, and opens that in headless Chromium. The photos are decoded and made smaller
 in the browser. Printed are the cosines of the vectors to those of `Embedder` of the same files.
+With `--large` those files are JPEGs of 1 to 12 megapixels, drawn of the photos that are named.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import re
 import shutil
@@ -24,6 +26,7 @@ from threading import Thread
 
 import numpy as np
 import numpy.typing as npt
+from PIL import ExifTags, Image, ImageOps
 
 from embedder import Embedder
 from embedder.export import export_model
@@ -36,6 +39,7 @@ QUIET = (
 )
 RUNTIME = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 SECONDS = 120
+LARGE = ((1001, 777), (2048, 1536), (3264, 2448), (4000, 3000))
 
 PAGE = """<!doctype html><script type="module">
 const send = (body) => fetch("result", { method: "POST", body: JSON.stringify(body) });
@@ -143,11 +147,50 @@ def embed_in_browser(
     return np.array(said["vectors"], dtype=np.float32), said["milliseconds"]
 
 
+def draw_large(paths: list[Path], size: tuple[int, int], seed: int) -> list[bytes]:
+    """Eight JPEGs of a size, to be turned as their EXIF says in the four ways of phones.
+
+    Four are mosaics of photos as they are, sharp to the pixel. Four are single photos enlarged,
+    soft but for noise as a sensor adds it.
+    """
+    rng = np.random.default_rng(seed)
+
+    def any_photo() -> Image.Image:
+        with Image.open(paths[rng.integers(len(paths))]) as photo:
+            return photo.convert("RGB")
+
+    tile = min(any_photo().size)
+
+    def mosaic() -> Image.Image:
+        image = Image.new("RGB", size)
+        for left in range(0, size[0], tile):
+            for top in range(0, size[1], tile):
+                image.paste(any_photo(), (left, top))
+        return image
+
+    def enlarged() -> Image.Image:
+        image = np.asarray(ImageOps.fit(any_photo(), size))
+        noisy = image + rng.normal(0, 6, (*image.shape[:2], 1))
+        return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+
+    return [_jpeg(draw(), way) for way in (1, 3, 6, 8) for draw in (mosaic, enlarged)]
+
+
+def _jpeg(image: Image.Image, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=90, exif=exif)
+    return content.getvalue()
+
+
 def main() -> None:
     """Export, serve, browse, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for onnxruntime-web")
     parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--large", action="store_true", help="draw large photos of these")
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
     parser.add_argument("photos", type=Path, nargs="+")
     arguments = parser.parse_args()
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -155,15 +198,22 @@ def main() -> None:
         sys.exit(f"expected one of {', '.join(BROWSERS)}, found none: install one")
     runtime = fetch_runtime(arguments.work)
     model = export_model(arguments.model, "onnx", "float32").content
-    contents = [path.read_bytes() for path in arguments.photos]
-    vectors, milliseconds = embed_in_browser(browser, runtime, model, contents)
-    expected = np.stack(list(Embedder.open(arguments.model).embed(arguments.photos)))
-    cosines = (vectors * expected).sum(axis=1)
+    sets = {"": [path.read_bytes() for path in arguments.photos]}
+    if arguments.large:
+        sets = {
+            f" of {size[0]} x {size[1]}": draw_large(arguments.photos, size, arguments.seed)
+            for size in LARGE
+        }
     said = subprocess.run([browser, "--version"], capture_output=True, text=True).stdout.strip()
     package = json.loads((runtime.parent / "package.json").read_text(encoding="utf-8"))
     print(f"{said}, onnxruntime-web {package['version']}")
-    print(f"{len(vectors)} photos, {milliseconds / len(vectors):.0f} ms each, with decoding")
-    print(f"cosine: mean {cosines.mean():.5f}, lowest {cosines.min():.5f}")
+    embedder = Embedder.open(arguments.model)
+    for of_which, contents in sets.items():
+        vectors, milliseconds = embed_in_browser(browser, runtime, model, contents)
+        cosines = (vectors * np.stack(list(embedder.embed(contents)))).sum(axis=1)
+        took = milliseconds / len(vectors)
+        print(f"{len(vectors)} photos{of_which}, {took:.0f} ms each, with decoding")
+        print(f"cosine: mean {cosines.mean():.5f}, lowest {cosines.min():.5f}")
 
 
 if __name__ == "__main__":

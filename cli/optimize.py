@@ -27,7 +27,7 @@ _MEANING = {
     "--kind",
     type=click.Choice(tuple(_MEANING)),
     help="Of FAISS index; 'hnsw' is the fastest to search, and takes long to make and the most "
-    "memory.  [default: by the number of items and the free memory]",
+    "memory.  [default: that asked for before, or by the number of items and the free memory]",
 )
 @json_option
 def optimize(index: Path, kind: str | None, as_json: bool) -> None:

@@ -22,7 +22,7 @@ from embedder.frozen import learner_of_features, refuse_unfreezable, weights_key
 from embedder.labelled_vectors import LabelledVectors
 from embedder.learner import Learner, learner_of_photos
 from embedder.locking import only_process
-from embedder.model_files import MODEL_JSON, ModelInfo
+from embedder.model_files import MODEL_JSON, NETWORK_SUFFIXES, ModelInfo
 from embedder.networks import build_network
 from embedder.photo_cache import PhotoCache, cache_key, open_cache
 from embedder.sampling import evenly
@@ -94,6 +94,11 @@ def train(
 def _refuse_existing(model: Path, replace_existing: bool) -> None:
     if not model.name:
         raise TrainingError(f"{model}: expected the name of a model folder to write")
+    if model.suffix.lower() in NETWORK_SUFFIXES and not model.is_dir():
+        raise TrainingError(
+            f"{model}: expected the name of a model folder, which is what training writes, found "
+            "that of a file: name another with --model or EMBED_MODEL"
+        )
     if model.exists() and not (model / MODEL_JSON).is_file():
         raise TrainingError(
             f"{model}: expected a model folder or nothing, found something else: name another with "

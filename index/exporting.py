@@ -123,7 +123,8 @@ def _write_parquet(store: Store, path: Path) -> int:
     vector = pa.list_(pa.float32(), store.info.dim)
     schema = pa.schema([("id", pa.string()), ("vector", vector), ("photos", pa.int64())])
     items = 0
-    with parquet.ParquetWriter(path, schema) as writer:
+    # Not by name: Arrow knows no names that are no texts.
+    with path.open("wb") as file, parquet.ParquetWriter(file, schema) as writer:
         for block in scan(store):
             numbers = pa.array(block.vectors.ravel())
             vectors = pa.FixedSizeListArray.from_arrays(numbers, type=vector)
@@ -141,10 +142,8 @@ def _write_faiss(store: Store, path: Path) -> int:
         for block in scan(store):
             index.add(np.ascontiguousarray(block.vectors))
             ids.writelines(f"{item_id}\n" for item_id in block.ids)
-    try:
-        faiss.write_index(index, str(path))
-    except RuntimeError as error:  # it gives no number of the system's
-        raise OSError(f"FAISS cannot write it: {error}") from error
+    with path.open("wb") as file:  # not by name, as above
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
     return int(index.ntotal)
 
 

@@ -30,6 +30,7 @@ from index.search_file import (
     NoSearchFileError,
     Notes,
     SearchFile,
+    kind_asked_for,
     lineage,
     mark,
     nearest_rows,
@@ -90,7 +91,8 @@ def optimize(
 
     Args:
         path: the index file.
-        kind: of `KINDS`; chosen by the number of items and the memory that is free unless given.
+        kind: of `KINDS`. Unless given it is that which was given for the file that is there, or
+            chosen by the number of items and the memory that is free.
         on_progress: called with (items done, items).
 
     Raises:
@@ -102,7 +104,7 @@ def optimize(
     if kind is not None and kind not in KINDS:
         raise ValueError(f"expected a kind of {', '.join(KINDS)}, got {kind!r}")
     with Store.open(path) as store:
-        if kind is None and is_small(store):
+        if kind is None and _reads_all(store):
             return SearchReport(len(store), "none", 1.0, 1.0, 0)
         made = make_search_file(store, read_score_space(store), kind, on_progress)
     size = search_path(path).stat().st_size
@@ -113,6 +115,11 @@ def is_small(store: Store) -> bool:
     """Whether all rows of an index are read at each search, instead of a search file."""
     first, last = span(store)
     return last - first < MOST_READ
+
+
+def _reads_all(store: Store) -> bool:
+    """Whether all rows are read instead: they are few, and no search file was asked for."""
+    return is_small(store) and (kind_asked_for(store.path) is None or not len(store))
 
 
 def current_search_file(
@@ -133,7 +140,7 @@ def current_search_file(
         if added <= max(MOST_READ, found.notes.items // 10):
             return found
     except NoSearchFileError:
-        if is_small(store):
+        if _reads_all(store):
             return None
     try:
         make_search_file(store, space, None, on_progress)
@@ -196,7 +203,8 @@ def _make(
     if not items:
         raise IndexFileError(f"{store.path}: expected an index with items, found none")
     of = lineage(store, space)
-    kind = kind or chosen_kind(items, dim, _free_memory())
+    kept = kind or kind_asked_for(store.path)
+    kind = kept or chosen_kind(items, dim, _free_memory())
     if shutil.disk_usage(store.path.parent).free < _bytes(kind, items, dim):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(search_path(store.path)))
     lists = max(1, min(2 ** round(math.log2(3 * math.sqrt(items))), items // _TRAINING_ROWS))
@@ -214,7 +222,7 @@ def _make(
         last, done = mark(block, -1), done + len(block.ids)
         on_progress(min(done, items - 1), items)
     tuned = _tuned(rows, kind, lists, truth)
-    notes = Notes(of, last, done, kind, *tuned)
+    notes = Notes(of, last, done, kind, *tuned, asked_for=kept is not None)
 
     def is_current() -> bool:
         with Store.open(store.path) as now:
@@ -237,6 +245,11 @@ def _empty(kind: str, dim: int, lists: int) -> Any:
     rows = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
     if kind == "hnsw":
         faiss.downcast_index(rows.index).hnsw.efConstruction = _CARE
+    # FAISS would warn on standard error where an index has few items.
+    if kind in ("sq", "pq"):
+        rows.cp.min_points_per_centroid = 1
+    if kind == "pq":
+        rows.pq.cp.min_points_per_centroid = 1
     return rows
 
 

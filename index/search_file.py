@@ -54,6 +54,7 @@ class Notes:
         shortlist: rows to compare exactly for each vector.
         recall_1: share of questions whose nearest item was found, when it was made.
         recall_10: share of the ten nearest items found.
+        asked_for: whether this kind was asked for by name, and is to be kept.
         version: of this layout.
     """
 
@@ -65,6 +66,7 @@ class Notes:
     shortlist: int
     recall_1: float = 1.0
     recall_10: float = 1.0
+    asked_for: bool = False
     version: int = VERSION
 
     def are_possible(self) -> bool:
@@ -75,6 +77,7 @@ class Notes:
             and all(type(number) is int and 0 <= number < 2**62 for number in numbers)
             and (self.items > 0 and self.shortlist > 0 and self.kind in KINDS)
             and (self.effort > 0 or self.kind == "flat")
+            and type(self.asked_for) is bool
         )
 
 
@@ -159,6 +162,22 @@ def open_search_file(store: Store, space: ScoreSpace | None) -> SearchFile:
         raise NoSearchFileError(f"{path} is not there yet") from None
     except OSError as error:
         raise NoSearchFileError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def kind_asked_for(index: Path) -> str | None:
+    """The kind that was asked for by name when the search file that is there was made.
+
+    It may be of an earlier build of the index. None where there is none, or it is damaged.
+    """
+    path = search_path(index)
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            notes = _read_notes(path, file)
+    except (OSError, NoSearchFileError):
+        return None
+    return notes.kind if notes.asked_for else None
 
 
 def write_search_file(index: Path, rows: Any, notes: Notes, is_current: Callable[[], bool]) -> None:

@@ -115,7 +115,8 @@ def _read_parquet(path: Path) -> tuple[Vectors, Sequence[str]]:
         from pyarrow import parquet
     except ImportError:
         raise MissingExtraError("reading Parquet files", "parquet") from None
-    with parquet.ParquetFile(path) as file:
+    # Not by name: Arrow knows no names that are no texts.
+    with path.open("rb") as opened, parquet.ParquetFile(opened) as file:
         missing = {"id", "vector"} - set(file.schema_arrow.names)
         if missing:
             _refuse(

@@ -150,6 +150,23 @@ def embed(tmp_path: Path) -> Run:
     return run
 
 
+@pytest.fixture
+def embed_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """As `embed`, but in this process, which imports TensorFlow once: for what is refused."""
+    from click.testing import CliRunner
+
+    from cli.main import main
+
+    def run(
+        *arguments: str | Path, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(tmp_path)
+        done = CliRunner().invoke(main, [*map(str, arguments)], env=env)
+        return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def embed_path() -> Path:
     """The installed `embed` command."""

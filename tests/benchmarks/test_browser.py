@@ -61,6 +61,21 @@ def test_the_code_of_the_page_embeds_as_the_embedder_does(chromium, runtime, tra
     assert (found * expected).sum(axis=1).min() >= 0.999
 
 
+def test_the_page_makes_large_jpegs_smaller_as_the_embedder_does(
+    chromium, runtime, trained_model, sample
+):
+    drawn_of = sorted((sample / "photos").iterdir())
+    # Sides that no block divides; the wide one is made smaller by whole numbers twice.
+    contents = [
+        *browser.draw_large(drawn_of, (1001, 777), seed=0),
+        *browser.draw_large(drawn_of, (3001, 700), seed=1),
+    ]
+    model = export_model(trained_model, "onnx", "float32").content
+    found, _ = browser.embed_in_browser(chromium, runtime, model, contents)
+    expected = np.stack(list(Embedder.open(trained_model).embed(contents)))
+    assert (found * expected).sum(axis=1).min() >= 0.999
+
+
 def test_what_goes_wrong_in_the_browser_is_told(chromium, runtime):
     with pytest.raises(OSError, match=r"chrom\w+: .*protobuf"):
         browser.embed_in_browser(chromium, runtime, b"no model", [b""])

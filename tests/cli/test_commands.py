@@ -180,21 +180,32 @@ def test_build_index_lists_what_it_could_not_read(embed, tmp_path, trained_model
     assert "12 items, 144 photos (144 embedded now)" in done.stderr
 
 
-def test_replace_never_deletes_what_is_no_model(embed, sample, tmp_path):
+@pytest.mark.parametrize("name", ["new.onnx", "there.tflite"])
+def test_training_writes_no_folder_that_is_called_like_a_file(embed_here, sample, tmp_path, name):
+    (tmp_path / "there.tflite").write_bytes(b"TFL3")
+    done = embed_here("train", sample / "catalogue", env={"EMBED_MODEL": name})
+    assert done.stderr.count("\n") == 1
+    assert f"{name}: expected the name of a model folder" in one_line_error(done)
+    assert [path.name for path in tmp_path.iterdir()] == ["there.tflite"]
+
+
+def test_replace_never_deletes_what_is_no_model(embed_here, sample, tmp_path):
     shutil.copytree(sample / "catalogue", tmp_path / "catalogue")
-    done = embed("train", "catalogue", "--model", "catalogue", "--replace")
+    done = embed_here("train", "catalogue", "--model", "catalogue", "--replace")
     assert "expected a model folder or nothing" in one_line_error(done)
     assert len(list((tmp_path / "catalogue").iterdir())) == 12
 
 
 @pytest.mark.parametrize("options", [["--alpha", "0.5"], ["--backbone", "Nonsense"]])
-def test_what_cannot_be_built_is_said_before_photos_are_decoded(embed, sample, options, tmp_path):
-    one_line_error(embed("train", sample / "catalogue", *options))
+def test_what_cannot_be_built_is_said_before_photos_are_decoded(
+    embed_here, sample, options, tmp_path
+):
+    one_line_error(embed_here("train", sample / "catalogue", *options))
     assert not (tmp_path / "items.model.training").exists()
 
 
-def test_backgrounds_must_be_a_folder_of_photos(embed, sample, tmp_path):
-    done = embed("train", sample / "catalogue", "--backgrounds", "nowhere")
+def test_backgrounds_must_be_a_folder_of_photos(embed_here, sample, tmp_path):
+    done = embed_here("train", sample / "catalogue", "--backgrounds", "nowhere")
     assert "nowhere: expected a folder of photos for backgrounds" in one_line_error(done)
     assert not (tmp_path / "items.model.training").exists()
 
@@ -214,7 +225,7 @@ def test_sample_refuses_a_folder_in_use(embed, sample):
 
 
 def test_ctrl_c_stops_training_and_the_same_command_goes_on(embed, embed_path, tmp_path, sample):
-    command = ["train", str(sample / "catalogue"), "--size", "32", "--epochs", "12"]
+    command = ["train", str(sample / "catalogue"), "--size", "32", "--epochs", "6"]
     process = subprocess.Popen(
         [embed_path, *command],
         cwd=tmp_path,
@@ -224,7 +235,7 @@ def test_ctrl_c_stops_training_and_the_same_command_goes_on(embed, embed_path, t
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     for line in process.stderr:
-        if line.startswith("epoch  1/12"):
+        if line.startswith("epoch  1/6"):
             process.send_signal(signal.SIGINT)
             break
     rest = process.stderr.read()
@@ -235,7 +246,7 @@ def test_ctrl_c_stops_training_and_the_same_command_goes_on(embed, embed_path, t
     done = embed(*command)
     assert done.returncode == 0, done.stderr
     assert "Going on after epoch" in done.stderr
-    assert "epoch  1/12" not in done.stderr
+    assert "epoch  1/6" not in done.stderr
     assert (tmp_path / "items.model" / "model.json").is_file()
 
 

@@ -35,9 +35,9 @@ def test_options_reach_the_training(embed, catalogue, tmp_path):
         (["--frozen", "--backbone", "ResNet50"], "expected the weights that ResNet50 is frozen"),
     ],
 )
-def test_options_that_make_no_sense_are_one_line(embed, catalogue, tmp_path, options, message):
+def test_options_that_make_no_sense_are_one_line(embed_here, catalogue, tmp_path, options, message):
     (tmp_path / "file").write_text("")
-    done = embed("train", catalogue.source, *options)
+    done = embed_here("train", catalogue.source, *options)
     assert done.returncode in (1, 2)
     *_, last = done.stderr.strip().splitlines()
     assert last.startswith("Error: ") and message in last

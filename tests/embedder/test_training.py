@@ -11,7 +11,7 @@ from embedder.mining import nearest_items
 from embedder.model_files import Architecture, read_model_info
 from embedder.networks import build_network
 from embedder.sample import write_sample
-from embedder.training import train
+from embedder.training import train, unfinished_folder
 from embedder.training_options import Listener, TrainingOptions
 from embedder.training_step import learning_rate_at
 from embedder.validation import DEFAULT_TEMPERATURE, gallery_and_queries, hold_out
@@ -58,6 +58,32 @@ def unbroken(catalogue, tmp_path_factory):
     return model, recorder
 
 
+@pytest.fixture(scope="module")
+def stopped_once(catalogue, tmp_path_factory):
+    """A training that was stopped after its first epoch, and what it heard."""
+    model = tmp_path_factory.mktemp("stopped") / "items.model"
+    recorder = Recorder(stop_after=1)
+    with pytest.raises(KeyboardInterrupt):
+        train(catalogue, model, OPTIONS, recorder)
+    assert not model.exists()
+    return model, recorder
+
+
+@pytest.fixture
+def stopped(stopped_once, tmp_path):
+    """The model that this training would have made, in a folder of the test's own."""
+    model = tmp_path / "items.model"
+    shutil.copytree(unfinished_folder(stopped_once[0]), unfinished_folder(model))
+    return model
+
+
+def train_but_for_the_file(catalogue, model, options, recorder):
+    """All epochs, but without the model folder, which takes longer than they do."""
+    recorder.stop_after = options.epochs
+    with pytest.raises(KeyboardInterrupt):
+        train(catalogue, model, options, recorder)
+
+
 def test_loss_falls_and_held_out_photos_are_found(unbroken):
     model, recorder = unbroken
     first, last = recorder.losses[:10], recorder.losses[-10:]
@@ -88,38 +114,30 @@ def test_reports_name_epochs_speed_and_the_best_one(unbroken):
     assert marked[-1] == max(scores)
 
 
-def test_the_same_seed_gives_the_same_losses(unbroken, catalogue, tmp_path):
-    _, recorder = unbroken
-    again = Recorder(stop_after=1)
-    with pytest.raises(KeyboardInterrupt):
-        train(catalogue, tmp_path / "items.model", OPTIONS, again)
+def test_the_same_seed_gives_the_same_losses(unbroken, stopped_once):
+    (_, recorder), (_, again) = unbroken, stopped_once
+    assert len(again.reports) == 1
     np.testing.assert_allclose(again.losses, recorder.losses[: len(again.losses)], rtol=1e-3)
 
 
-def test_an_interrupted_training_goes_on_as_if_it_had_not_stopped(unbroken, catalogue, tmp_path):
-    model = tmp_path / "items.model"
-    with pytest.raises(KeyboardInterrupt):
-        train(catalogue, model, OPTIONS, Recorder(stop_after=2))
-    assert not model.exists()
+def test_an_interrupted_training_goes_on_as_if_it_had_not_stopped(unbroken, stopped, catalogue):
     rest = Recorder()
-    train(catalogue, model, OPTIONS, rest)
-    assert rest.resumed_after == 2
+    train(catalogue, stopped, OPTIONS, rest)
+    assert stopped.exists()
+    assert rest.resumed_after == 1
     assert rest.photos_decoded == 0
     _, whole = unbroken
     np.testing.assert_allclose(rest.losses, whole.losses[-len(rest.losses) :], rtol=5e-3)
 
 
-def test_other_options_do_not_go_on_with_an_unfinished_training(catalogue, tmp_path):
-    model = tmp_path / "items.model"
-    with pytest.raises(KeyboardInterrupt):
-        train(catalogue, model, OPTIONS, Recorder(stop_after=1))
+def test_other_options_do_not_go_on_with_an_unfinished_training(stopped, catalogue):
     other = replace(OPTIONS, epochs=1, learning_rate=1e-4)
     with pytest.raises(TrainingError, match="--replace"):
-        train(catalogue, model, other)
+        train(catalogue, stopped, other)
     recorder = Recorder()
-    train(catalogue, model, other, recorder, replace_existing=True)
+    train(catalogue, stopped, other, recorder, replace_existing=True)
     assert recorder.resumed_after is None
-    assert model.exists()
+    assert stopped.exists()
 
 
 def test_other_backgrounds_do_not_go_on_with_an_unfinished_training(catalogue, tmp_path):
@@ -184,14 +202,10 @@ def test_loss_that_is_not_a_number_is_an_error_and_nothing_is_written(catalogue,
 
 @pytest.mark.parametrize(("last", "what"), [(False, "loss became nan"), (True, "weights are not")])
 def test_a_training_that_diverges_keeps_the_last_good_checkpoint(
-    catalogue, tmp_path, monkeypatch, last, what
+    stopped_once, stopped, catalogue, monkeypatch, last, what
 ):
     """A step blows the weights up: the loss tells at the next one, if there is one."""
-    model = tmp_path / "items.model"
-    first = Recorder(stop_after=1)
-    with pytest.raises(KeyboardInterrupt):
-        train(catalogue, model, OPTIONS, first)
-    steps = len(first.losses)
+    steps = len(stopped_once[1].losses)
     bad = (steps + (steps - 1 if last else 0)) / (OPTIONS.epochs * steps)
     with monkeypatch.context() as broken:
         broken.setattr(
@@ -200,18 +214,17 @@ def test_a_training_that_diverges_keeps_the_last_good_checkpoint(
             lambda done: float("nan") if done == pytest.approx(bad) else learning_rate_at(done),
         )
         with pytest.raises(TrainingError, match=f"the {what}.* in epoch 2; .* of epoch 1 is kept"):
-            train(catalogue, model, OPTIONS)
+            train(catalogue, stopped, OPTIONS)
     recorder = Recorder()
-    train(catalogue, model, replace(OPTIONS, learning_rate=5e-4), recorder)
+    slower = replace(OPTIONS, learning_rate=5e-4)
+    train_but_for_the_file(catalogue, stopped, slower, recorder)
     assert recorder.resumed_after == 1
     assert np.isfinite(recorder.losses).all()
 
 
-def test_an_unfinished_training_does_not_go_on_with_a_higher_learning_rate(catalogue, tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        train(catalogue, tmp_path / "items.model", OPTIONS, Recorder(stop_after=1))
+def test_an_unfinished_training_does_not_go_on_with_a_higher_learning_rate(stopped, catalogue):
     with pytest.raises(TrainingError, match=r"rate of at most 0\.001.*found 0\.002.*--replace"):
-        train(catalogue, tmp_path / "items.model", replace(OPTIONS, learning_rate=2e-3))
+        train(catalogue, stopped, replace(OPTIONS, learning_rate=2e-3))
 
 
 def test_a_training_with_dropout_and_a_softmax_goes_on_exactly(tmp_path, catalogue, monkeypatch):
@@ -253,19 +266,19 @@ def test_look_alikes_are_found_by_centroids_that_a_resumed_training_keeps(tmp_pa
     monkeypatch.setattr(training_run, "nearest_items", watched)
     catalogue = read_catalogue(tmp_path / "catalogue")
     recorder, rest = Recorder(), Recorder()
-    train(catalogue, tmp_path / "items.model", OPTIONS, recorder)
+    train_but_for_the_file(catalogue, tmp_path / "items.model", OPTIONS, recorder)
     assert len(known) == 15  # every other one of 10 batches in 3 epochs
     assert not known[0].any()
     assert np.linalg.norm(known[5], axis=1) == pytest.approx(np.ones(30), abs=1e-4)
     assert (known[5] * known[10]).sum(axis=1).mean() < 0.999  # they are followed
     with pytest.raises(KeyboardInterrupt):
         train(catalogue, tmp_path / "broken.model", OPTIONS, Recorder(stop_after=2))
-    train(catalogue, tmp_path / "broken.model", OPTIONS, rest)
+    train_but_for_the_file(catalogue, tmp_path / "broken.model", OPTIONS, rest)
     assert rest.resumed_after == 2
     assert (known[-1] * known[10]).sum(axis=1).min() > 0.99
     known.clear()
     options = replace(OPTIONS, mining=False, epochs=1)
-    train(catalogue, tmp_path / "plain.model", options)
+    train_but_for_the_file(catalogue, tmp_path / "plain.model", options, Recorder())
     assert not known
 
 
@@ -336,7 +349,7 @@ def test_a_model_trained_on_smaller_photos_is_for_the_larger_ones(catalogue, tmp
     assert info.training["top1"] == pytest.approx(right, abs=1 / 12 + 1e-4)  # LiteRT may round
     with pytest.raises(KeyboardInterrupt):
         train(catalogue, broken, options, Recorder(stop_after=2))
-    train(catalogue, broken, options, rest)
+    train_but_for_the_file(catalogue, broken, options, rest)
     np.testing.assert_allclose(rest.losses, recorder.losses[-len(rest.losses) :], atol=1e-4)
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -202,7 +203,7 @@ def test_notes_that_cannot_be_are_refused(index, large):
     for wrong in (
         *({"items": "many"}, {"items": 0}, {"items": 1e999}, {"items": ITEMS - 1}, {"last": 3}),
         *({"last": [1]}, {"last": [2**70, "a", "b"]}, {"more": 1}, {"effort": -1}, {"kind": "rq"}),
-        *({"kind": "sq"}, {"shortlist": True}, {"version": 2}, {"lineage": None}),
+        *({"kind": "sq"}, {"asked_for": 1}, {"shortlist": True}, {"version": 2}, {"lineage": None}),
     ):
         content = json.dumps(notes | wrong).encode()
         signed = whole[: -48 - length] + content + len(content).to_bytes(8, "little")
@@ -271,6 +272,48 @@ def test_what_is_no_file_is_not_waited_for(index, large):
     assert search(index, asked()[:2])[0] == naive(index, asked()[:2])[0]
 
 
+def test_a_kind_that_was_asked_for_is_kept_until_another_is(index, large):
+    def build_again():
+        before = search_path(index).read_bytes()
+        build_from_vectors(made_up(ITEMS, 0), [f"sku-{at:05d}" for at in range(ITEMS)], index)
+        assert search_path(index).read_bytes() == before
+
+    def kind_there():
+        with Store.open(index) as store:
+            return open_search_file(store, read_score_space(store)).notes.kind
+
+    assert optimize(index).kind == "flat"
+    assert optimize(index, "sq").kind == "sq"
+    for remake in (optimize, lambda path: search(path, asked()[:1]), optimize):
+        build_again()
+        remake(index)
+        assert kind_there() == "sq"
+    assert optimize(index, "hnsw").kind == "hnsw"
+    search_path(index).unlink()
+    search(index, asked()[:1])
+    assert kind_there() == "flat"
+
+
+def test_a_small_index_keeps_the_search_file_that_was_asked_for(index):
+    optimize(index, "sq")
+    with Store.open(index) as store:
+        ids = list(store.ids())
+    build_from_vectors(made_up(ITEMS, 0), ids, index)
+    assert optimize(index).kind == "sq"
+    remove_items(index, ids)  # of which nothing can be made
+    assert search(index, asked()[:1]) == ([[]], [[]])
+    assert optimize(index).kind == "none"
+
+
+@pytest.mark.parametrize("kind", ["sq", "pq"])
+def test_what_faiss_warns_of_reaches_nobody(index, large, kind, capfd):
+    with Store.open(index) as store:
+        ids = list(store.ids())
+    remove_items(index, ids[300:])
+    assert optimize(index, kind).items == 300
+    assert capfd.readouterr() == ("", "")
+
+
 def test_names_that_are_no_texts_and_numbers_with_gaps(built, tmp_path, large):
     folder = os.fsencode(tmp_path) + b"/caf\xe9"
     os.mkdir(folder)  # noqa: PTH102 - of bytes
@@ -297,6 +340,23 @@ def test_many_photos_are_searched_in_parts(index, large, monkeypatch):
     monkeypatch.setattr(searching, "_PHOTOS_AT_ONCE", 7)
     monkeypatch.setattr(searching, "_ROWS_AT_ONCE", 50)
     assert search(index, asked())[0] == naive(index, asked())[0]
+
+
+def test_memory_does_not_grow_with_the_photos_searched_for(index, monkeypatch):
+    monkeypatch.setattr(searching, "_PHOTOS_AT_ONCE", 50)
+
+    def most(photos):
+        vectors = np.resize(asked(), (photos, DIM)).astype(np.float32)
+        with Matcher.open(index) as matcher:
+            matcher.search_vectors(vectors[:1], 1)
+            tracemalloc.start()
+            try:
+                matcher.search_vectors(vectors, 1)
+                return tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+
+    assert most(1000) < 1.5 * most(100)  # all pairs of 1,000 with the items are 12 MB
 
 
 def test_a_file_that_cannot_be_written_leaves_reading_all_rows(index, large):

@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import faiss
 import numpy as np
@@ -117,6 +118,17 @@ def test_faiss_finds_in_what_is_exported_what_the_index_does(built, exported):
         nearest, expected = matcher.nearest(asked, ids, count=5)
     assert [[lines[row] for row in some] for some in rows] == nearest
     np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are texts here")
+@pytest.mark.parametrize("kind", KINDS)
+def test_folders_whose_names_are_no_texts(kind, built, tmp_path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    folder.mkdir()
+    with Store.open(built[0]) as store:
+        export_vectors(store, folder / f"items.{kind}")
+    vectors, ids = read_vectors(folder / f"items.{kind}")
+    assert by_id(ids, vectors) == by_id(built[1], built[2])
 
 
 @pytest.mark.parametrize("kind", KINDS)
