@@ -3,12 +3,13 @@
 Clients are on the same cores as the server, and send what was made up before: 10 photos and the ids
 of 10 candidates, over connections that stay open. Two parts:
 
-throughput: 32 clients ask without a pause; one told to try again does so after Retry-After. The
-library's own photos a second (`Matcher.match` of the same photos and candidates, one request after
-another on all cores) are measured in turns with it.
+throughput: 32 clients ask without a pause; one told to try again does so after Retry-After. In turns
+with it the library itself (`Matcher.match` of the same photos and candidates): one request after
+another on all cores, and, harder to reach, as many processes at once as there are cores.
 
 overload: a client alone, for what an unloaded server takes; then requests come at 4 times the rate
-that the throughput part reached, whether or not earlier ones were answered.
+that the throughput part reached, whether or not earlier ones were answered. With --queue 1, and for
+a tenth of the time as the server is by default.
 
     python benchmarks/serving.py --index items.index --model items.model PHOTOS
 """
@@ -24,7 +25,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -34,9 +35,11 @@ import uvloop
 
 from index import Matcher
 from index.store import Store
+from service.settings import Settings
 
 PHOTOS, CANDIDATES, CLIENTS, BODIES = 10, 10, 32, 64
 LIBRARIES = ("fastapi", "uvicorn", "httptools", "uvloop", "ai-edge-litert", "Pillow")
+QUEUE = Settings.queue
 Request = tuple[list[bytes], list[str]]
 
 
@@ -93,17 +96,27 @@ class Connection:
 
     async def ask(self, content: bytes) -> tuple[int, float]:
         """Send a request; returns the status and Retry-After."""
-        if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 20)
-        reader, writer = self._streams
-        writer.write(content)
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        reused = self._streams is not None
+        try:
+            head, reader = await self._send(content)
+        except (OSError, asyncio.IncompleteReadError):
+            if not reused:
+                raise
+            self.close()  # the server had closed it: it was idle
+            head, reader = await self._send(content)
         length = re.search(rb"content-length: (\d+)", head)
         await reader.readexactly(int(length[1]) if length else 0)
         if b"connection: close" in head:
             self.close()
         wait = re.search(rb"retry-after: (\d+)", head)
         return int(head.split()[1]), float(wait[1]) if wait else 0.0
+
+    async def _send(self, content: bytes) -> tuple[bytes, asyncio.StreamReader]:
+        if self._streams is None:
+            self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 20)
+        reader, writer = self._streams
+        writer.write(content)
+        return (await reader.readuntil(b"\r\n\r\n")).lower(), reader
 
     def close(self) -> None:
         """End it."""
@@ -112,7 +125,7 @@ class Connection:
         self._streams = None
 
 
-async def ask(port: int, connection: Connection, content: bytes, began: float, seen: Seen) -> float:
+async def ask(connection: Connection, content: bytes, began: float, seen: Seen) -> float:
     """Ask once, and note how it went; returns how long to wait before trying again, 0 if done."""
     now = time.perf_counter()
     status, wait = await connection.ask(content)
@@ -136,7 +149,7 @@ async def closed(port: int, contents: list[bytes], clients: int, seconds: float)
         connection, rng = Connection(port), random.Random(number)
         while (began := time.perf_counter()) < until:
             content = rng.choice(contents)
-            while wait := await ask(port, connection, content, began, seen):
+            while wait := await ask(connection, content, began, seen):
                 await asyncio.sleep(wait * rng.uniform(1, 1.5))
         connection.close()
 
@@ -154,7 +167,7 @@ async def open_loop(port: int, contents: list[bytes], rate: float, seconds: floa
     async def one(content: bytes) -> None:
         connection = idle.pop() if idle else Connection(port)
         try:
-            await ask(port, connection, content, time.perf_counter(), seen)
+            await ask(connection, content, time.perf_counter(), seen)
             idle.append(connection)
         except (OSError, asyncio.IncompleteReadError):
             seen.others.append(0)
@@ -171,22 +184,33 @@ async def open_loop(port: int, contents: list[bytes], rate: float, seconds: floa
     return seen
 
 
-def library(index: Path, model: Path, some: list[Request], seconds: float) -> tuple[float, float]:
-    """Photos a second of the library itself, and ms of processor time a photo."""
+def library(index: Path, model: Path, some: list[Request], jobs: int, seconds: float) -> None:
+    """Print photos a second of the library itself, and ms of processor time a photo."""
     with Matcher.open(index, model) as matcher:
         matcher.match(*some[0])
         done, began, used = 0, time.perf_counter(), time.process_time()
         while (took := time.perf_counter() - began) < seconds:
             photos, ids = some[done % len(some)]
-            matcher.match(photos, ids)
+            matcher.match(photos, ids, jobs=jobs)
             done += 1
-    return done * PHOTOS / took, 1e3 * (time.process_time() - used) / (done * PHOTOS)
+    print(done * PHOTOS / took, 1e3 * (time.process_time() - used) / (done * PHOTOS))
+
+
+def of_library(processes: int, jobs: int) -> tuple[float, float]:
+    """Photos a second of so many processes with so many threads each, and ms a photo."""
+    command = [sys.executable, *sys.argv, "--library", str(jobs)]
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        for _ in range(processes)
+    ]
+    found = [list(map(float, process.communicate()[0].split())) for process in running]
+    return sum(rate for rate, _ in found), float(np.mean([used for _, used in found]))
 
 
 class Server:
     """`embed serve` in a process of its own."""
 
-    def __init__(self, index: Path, model: Path, options: list[str]) -> None:
+    def __init__(self, index: Path, model: Path, *options: str) -> None:
         command = [sys.executable, "-c", "from cli.main import main; main()", "serve"]
         command += ["--index", str(index), "--model", str(model), "--port", "0", *options]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -195,6 +219,13 @@ class Server:
         found = re.search(r":(\d+)  ", line)
         assert found, line
         self.port = int(found[1])
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.process.terminate()
+        self.process.wait()
 
     def megabytes(self, what: str) -> float:
         """Of memory: `VmRSS` now, `VmHWM` at most so far."""
@@ -216,45 +247,39 @@ def milliseconds(values: list[float]) -> str:
     return f"median {1e3 * half:.1f}, p99 {1e3 * high:.1f}, most {1e3 * max(values):.1f} ms"
 
 
-def throughput(
-    server: Server,
-    measure_library: Callable[[], tuple[float, float]],
-    contents: list[bytes],
-    seconds: float,
-) -> float:
+def throughput(server: Server, contents: list[bytes], seconds: float) -> float:
     """Print photos a second in turns with the library's; returns requests a second."""
-    shares, rates = [], []
+    cores = os.cpu_count() or 1
+    rates, shares = [], []
     for turn in range(5):
-        own, own_used = measure_library()
+        (one, used_one), (all_cores, used_all) = of_library(1, cores), of_library(cores, 1)
         began, used, client = time.perf_counter(), server.processor(), time.process_time()
         seen = run(closed(server.port, contents, CLIENTS, seconds))
-        took = time.perf_counter() - began
+        took, photos = time.perf_counter() - began, len(seen.answered) * PHOTOS
+        used, client = server.processor() - used, time.process_time() - client
         rates.append(len(seen.answered) / took)
-        shares.append(rates[-1] * PHOTOS / own)
-        used, client = (
-            1e3 * spent / (len(seen.answered) * PHOTOS)
-            for spent in (server.processor() - used, time.process_time() - client)
-        )
+        shares.append((photos / took / one, photos / took / all_cores))
         print(
-            f"turn {turn + 1}: library {own:,.0f} photos/s, {CLIENTS} clients x {PHOTOS} "
-            f"{rates[-1] * PHOTOS:,.0f} photos/s ({shares[-1]:.1%}), others {seen.others}\n"
-            f"  processor, ms a photo: library {own_used:.2f}, server {used:.2f}, clients "
-            f"{client:.2f}\n"
+            f"turn {turn + 1}, photos/s: library {one:,.0f}, {cores} processes of it "
+            f"{all_cores:,.0f}; {CLIENTS} clients {photos / took:,.0f}; others {seen.others}\n"
+            f"  processor, ms a photo: library {used_one:.2f}, {used_all:.2f}; server "
+            f"{1e3 * used / photos:.2f}, clients {1e3 * client / photos:.2f}\n"
             f"  answered {len(seen.answered):,}: {milliseconds(seen.answered)}\n"
-            f"  with the attempts before: {milliseconds(seen.whole)}\n"
             f"  told to try again {len(seen.refused):,}: {milliseconds(seen.refused)}",
             flush=True,
         )
+    one, all_cores = np.median(shares, axis=0)
     print(
-        f"median of {len(shares)} turns: {np.median(shares):.1%}; "
-        f"server {server.megabytes('VmRSS'):,.0f} MB, at most {server.megabytes('VmHWM'):,.0f} MB"
+        f"median of {len(shares)} turns: {one:.1%} of the library, {all_cores:.1%} of {cores} "
+        f"processes of it; server {server.megabytes('VmRSS'):,.0f} MB, at most "
+        f"{server.megabytes('VmHWM'):,.0f} MB"
     )
     return float(np.median(rates))
 
 
 def overload(server: Server, contents: list[bytes], rate: float, seconds: float) -> None:
     """Print what 4 times as many requests as can be answered get."""
-    alone = run(closed(server.port, contents, 1, min(30, seconds)))
+    alone = run(closed(server.port, contents, 1, max(20, seconds / 10)))
     print(f"one client: {len(alone.answered):,}: {milliseconds(alone.answered)}")
     before = server.megabytes("VmRSS")
     seen = run(open_loop(server.port, contents, 4 * rate, seconds))
@@ -263,7 +288,7 @@ def overload(server: Server, contents: list[bytes], rate: float, seconds: float)
         f"{4 * rate:,.0f} requests/s for {seconds:.0f} s, 4 times what it can answer:\n"
         f"  answered {len(seen.answered):,}: {milliseconds(seen.answered)}: p99 {ratio:.2f}x\n"
         f"  refused {len(seen.refused):,}: {milliseconds(seen.refused)}\n"
-        f"  others {len(seen.others)}; server runs: {server.process.poll() is None}; "
+        f"  others {seen.others[:9]}; server runs: {server.process.poll() is None}; "
         f"memory {before:,.0f} to {server.megabytes('VmRSS'):,.0f} MB, "
         f"at most {server.megabytes('VmHWM'):,.0f} MB",
         flush=True,
@@ -288,35 +313,27 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("items.model"))
     parser.add_argument("--turn", type=float, default=10, help="seconds a turn")
     parser.add_argument("--overload", type=float, default=300, help="seconds of 4x load")
-    parser.add_argument("--options", default="", help="more for embed serve")
-    parser.add_argument("--library", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--library", type=int, metavar="JOBS", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     photos = sorted(path for path in arguments.photos.rglob("*") if path.is_file())
     photos = [path for path in photos if path.suffix.lower() in (".jpg", ".jpeg", ".png")]
     with Store.open(arguments.index) as store:
         some = requests(photos, list(store.ids()))
     if arguments.library:
-        print(*library(arguments.index, arguments.model, some, arguments.turn))
+        library(arguments.index, arguments.model, some, arguments.library, arguments.turn)
         return
-
-    def measure_library() -> tuple[float, float]:
-        command = [sys.executable, *sys.argv, "--library"]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        rate, used = map(float, done.stdout.split())
-        return rate, used
 
     print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
     print(" ".join(f"{name} {version(name)}" for name in LIBRARIES))
     contents = [as_bytes(one) for one in some]
     print(f"{np.mean([len(content) for content in contents]) / 1e3:,.0f} kB a request", flush=True)
-    server = Server(arguments.index, arguments.model, arguments.options.split())
-    try:
-        rate = throughput(server, measure_library, contents, arguments.turn)
-        if arguments.overload:
-            overload(server, contents, rate, arguments.overload)
-    finally:
-        server.process.terminate()
-        server.process.wait()
+    with Server(arguments.index, arguments.model) as server:
+        rate = throughput(server, contents, arguments.turn)
+        print(f"\nas it is by default, --queue {QUEUE}")
+        overload(server, contents, rate, arguments.overload / 10)
+    with Server(arguments.index, arguments.model, "--queue", "1") as server:
+        print("\n--queue 1")
+        overload(server, contents, rate, arguments.overload)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,6 +142,8 @@ def _server(settings: Settings, only_loopback: bool) -> Any:
         raise MissingExtraError("'embed serve'", "serve") from None
     from embedder.quiet import native_output_silenced
 
+    # For a refusal not to wait for threads that embed: 5 ms unless said, at each of its steps.
+    sys.setswitchinterval(0.001)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     with native_output_silenced():
         app = create_app(settings, only_loopback)
