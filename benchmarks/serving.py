@@ -3,9 +3,9 @@
 Clients are on the same cores as the server, and send what was made up before: 10 photos and the ids
 of 10 candidates, over connections that stay open. Two parts:
 
-throughput: 32 clients ask without a pause; one told to try again does so after Retry-After. In turns
-with it the library itself (`Matcher.match` of the same photos and candidates): one request after
-another on all cores, and, harder to reach, as many processes at once as there are cores.
+throughput: 32 clients ask without a pause; one told to try again does so after Retry-After. In
+turns with it the library itself (`Matcher.match` of the same photos and candidates): one request
+after another on all cores, and, harder to reach, as many processes at once as there are cores.
 
 overload: a client alone, for what an unloaded server takes; then requests come at 4 times the rate
 that the throughput part reached, whether or not earlier ones were answered. With --queue 1, and for
