@@ -106,9 +106,10 @@ async def add(request: Request) -> AddedDocument:
         path, photos = engine_of(request).settings.index, form.photos
 
         def run(matcher: Matcher, done: Progress) -> AddReport:
-            if is_listable(same_form(item_id)) and not replace and matcher.store.has(item_id):
+            known = same_form(item_id)
+            if is_listable(known) and not replace and matcher.store.has(known):
                 raise RefusedError(
-                    409, f"expected a new item, found '{item_id}' in the index: replace it"
+                    409, f"expected a new item, found '{known[:200]}' in the index: replace it"
                 )
             try:
                 return add_item(

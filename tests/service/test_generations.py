@@ -40,7 +40,9 @@ def command(embed_path, folder):
 @pytest.fixture(scope="module")
 def ask(server, sample):
     """Match the photos; what is said of them, as text."""
-    files = [("photos", ("", path.read_bytes())) for path in sorted((sample / "photos").iterdir())[:4]]
+    files = [
+        ("photos", ("", path.read_bytes())) for path in sorted((sample / "photos").iterdir())[:4]
+    ]
     fields = {"candidates": (sample / "ids.txt").read_text()}
 
     def run(client=httpx):

@@ -6,10 +6,12 @@ import socket
 import struct
 import threading
 import time
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 
 import httpx
 import pytest
+from bombs import large_png
 from pictures import encoded, picture
 from raw_http import END, chunked, heard, part, posted, status
 
@@ -222,6 +224,41 @@ def test_old_clients_are_answered(server, candidates):
     request = posted("/v1/match", PHOTO + candidates + END).replace(b"HTTP/1.1", b"HTTP/1.0", 1)
     assert status(server.say(request)) == 200
     assert status(server.say(b"GET /healthz HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")) == 200
+
+
+def test_what_is_too_much_at_once_is_refused_for_a_moment(small, candidates):
+    large = part("photos", large_png(49)) * 3
+    request = posted("/v1/match", large + candidates + END)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(small.say, [request] * 8))
+    assert {status(answer) for answer in answers} == {200, 503}
+    for answer in answers:
+        if status(answer) == 503:
+            assert "try again" in refused(answer, 503)
+            assert b"\r\nretry-after: 1\r\n" in answer.lower()
+    assert small.is_at_rest()
+
+
+def test_what_others_send_together_is_bounded(small, candidates):
+    """Four bodies of 2 MB may be held; the fifth has to wait, and no longer than they do."""
+    half = posted("/v1/match", part("photos", bytes(950_000)) * 2, length=1_999_000)
+    with ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(small.connect()).sendall(half)
+        until_held(small, 7_600_000)
+        body = part("photos", bytes(950_000)) + candidates + END
+        assert "memory" in refused(small.say(posted("/v1/match", body)), 503)
+        assert small.count("embed_bytes_held") <= 8_000_000
+    assert small.is_at_rest()
+    assert status(small.say(posted("/v1/match", body))) == 200
+
+
+def until_held(server, count):
+    for _ in range(100):
+        if server.count("embed_bytes_held") >= count:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"expected {count} bytes to be held")
 
 
 def drip(connection, content):
