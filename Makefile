@@ -1,6 +1,6 @@
 # make demo   the main job on generated photos: sample, train, build-index, match
 # make test   all tests
-# make soak   the tests of tests/soak in their long form: hours
+# make soak   the tests of tests/soak, and the fuzzed requests, in their long form: hours
 # make lint   ruff and mypy
 # make docs   the documentation as a site: build/site/index.html
 # make reference, make transcript   what pages say of the commands, anew; the latter needs tmux
@@ -22,7 +22,7 @@ test: $(READY) $(ORACLE)
 	$(BIN)/pytest
 
 soak: $(READY)
-	EMBED_SOAK=1 $(BIN)/pytest tests/soak
+	EMBED_SOAK=1 $(BIN)/pytest tests/soak tests/service/test_fuzz.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+PACKAGES = ("embedder", "index", "cli", "service")
 ROOT = Path(__file__).parents[2]
 
 
@@ -64,9 +65,9 @@ def test_wheel_holds_the_packages_and_nothing_else(wheel):
         (metadata,) = (name for name in names if name.endswith("METADATA"))
         described = message_from_string(archive.read(metadata).decode())
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"embedder", "index", "cli"}
-    assert {f"{package}/py.typed" for package in ("embedder", "index", "cli")} <= set(names)
-    assert "cli/page.css" in names
+    assert {top for top in tops if not top.endswith(".dist-info")} == set(PACKAGES)
+    assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
+    assert {"cli/page.css", "service/page/index.html", "service/page/page.js"} <= set(names)
     needed = [line for line in described.get_all("Requires-Dist") if "extra ==" not in line]
     assert not any("tensorflow" in line or "safetensors" in line for line in needed)
     assert any(
