@@ -77,16 +77,23 @@ def _errors(scheduler: str) -> Iterator[None]:
             f"{scheduler}: workers died one after the other at the same photos: see their logs; "
             f"they may lack memory ({in_one_line(error)})"
         ) from error
-    except ImportError as error:
-        raise ClusterError(
-            f"{scheduler}: expected embed {__version__} with the extra [dask] on the scheduler "
-            f"and all workers, found none ({in_one_line(error)}): install it there"
-        ) from error
     except (TimeoutError, OSError, ValueError, RuntimeError, CancelledError) as error:
-        raise ClusterError(
-            f"{scheduler}: expected a Dask scheduler with a worker, found none, or lost it "
-            f"({in_one_line(error) or type(error).__name__}): start both, then run this again"
-        ) from error
+        raise _lost(scheduler, error) from error
+    except Exception as error:
+        # What a worker cannot import comes as such, or as a text.
+        if isinstance(error, ImportError) or "ModuleNotFoundError" in str(error):
+            raise ClusterError(
+                f"{scheduler}: expected embed {__version__} with the extra [dask] on the scheduler "
+                f"and all workers, found none ({in_one_line(error)}): install it there"
+            ) from error
+        raise
+
+
+def _lost(scheduler: str, error: BaseException) -> ClusterError:
+    return ClusterError(
+        f"{scheduler}: expected a Dask scheduler with a worker, found none, or lost it "
+        f"({in_one_line(error) or type(error).__name__}): start both, then run this again"
+    )
 
 
 class _Doing(NamedTuple):
@@ -187,7 +194,9 @@ class Gathering:
             runs.append(submit(embed_chunk, self.name, chunk, here))
             self._ask(runs[-1], "chunk", len(chunk.rows), group)
         while True:
-            runs = [submit(merged_run, list(part)) for part in in_parts(runs, _FAN_IN)]
+            parts = in_parts(runs, _FAN_IN)
+            # Before other chunks: what is merged is soon kept, and takes less memory.
+            runs = [submit(merged_run, list(part), priority=1) for part in parts]
             if len(runs) == 1:
                 return self._ask(runs[0], "run", 0, group)
 
