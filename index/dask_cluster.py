@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import dask
 from distributed import Client, Future, LocalCluster, as_completed
 from distributed.scheduler import KilledWorker
 
@@ -23,6 +24,8 @@ from index.kept_chunks import KeptChunks
 from index.partials import merged_run
 
 _FAN_IN = 4  # runs that a node of the tree merges
+# A scheduler keeps its last transitions, by default enough of them for 100 MB.
+_SHORT_LOGS = {"distributed.admin.log-length": 500, "distributed.admin.low-level-log-length": 100}
 _SECONDS_TO_WAIT = 30  # for a scheduler, and for a worker
 
 
@@ -51,6 +54,7 @@ def connected(scheduler: str, jobs: int | None) -> Iterator[Client]:
 def _client(scheduler: str, jobs: int | None) -> Iterator[Client]:
     if scheduler == LOCAL:
         with (
+            dask.config.set(_SHORT_LOGS),
             LocalCluster(
                 n_workers=jobs or default_jobs(),
                 threads_per_worker=1,
