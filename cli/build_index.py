@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -19,7 +20,11 @@ from cli.output import (
 )
 from cli.progress import photo_progress
 
+if TYPE_CHECKING:
+    from index import BuildReport
+
 _FOR_PHOTOS = {"catalogue", "model", "embedder", "skip_empty", "repair", "jobs"}
+_FOR_PHOTOS |= {"scheduler", "embeddings"}
 
 
 @click.command(name="build-index", short_help="Embed a catalogue's photos into an index file.")
@@ -39,6 +44,20 @@ _FOR_PHOTOS = {"catalogue", "model", "embedder", "skip_empty", "repair", "jobs"}
     is_flag=True,
     help="Take over only what is whole of a damaged index, and make the rest anew.",
 )
+@click.option(
+    "--dask",
+    "scheduler",
+    metavar="ADDRESS",
+    help="Let the workers of a Dask cluster embed: the address of its scheduler, as "
+    "tcp://10.0.0.1:8786, or 'local' for workers on this machine. CATALOGUE may be larger than "
+    "memory, and has to be under the same path on all machines.",
+)
+@click.option(
+    "--embeddings",
+    metavar="DIR",
+    help="With --dask: keep the embeddings as Parquet files in a folder of their own, a path or an "
+    "address that fsspec knows.",
+)
 @json_option
 @jobs_option
 @click.pass_context
@@ -50,6 +69,8 @@ def build_index(
     index: Path,
     skip_empty: bool,
     repair: bool,
+    scheduler: str | None,
+    embeddings: str | None,
     as_json: bool,
     jobs: int | None,
 ) -> None:
@@ -66,12 +87,23 @@ def build_index(
       embed build-index catalogue --repair
       embed build-index catalogue --embedder network.onnx
       embed build-index --vectors vectors.npz
+      embed build-index manifest.csv --dask tcp://10.0.0.1:8786
     """
     if vectors is not None:
         _refuse_options_of_photos(context)
         _from_vectors(vectors, index, as_json)
     elif catalogue is not None:
-        _from_photos(catalogue, model, index, skip_empty, repair, as_json, jobs)
+        options = {"skip_empty": skip_empty, "repair": repair, "jobs": jobs}
+        if scheduler is not None:
+            report = _embedded_by_dask(catalogue, model, index, scheduler, embeddings, options)
+        elif embeddings is not None:
+            raise click.UsageError("expected --embeddings with --dask, found it alone")
+        else:
+            report = _embedded_here(catalogue, model, index, options)
+        _tell(report, index)
+        _prepare_search(index)
+        if as_json:
+            print_json(report)
     else:
         raise click.UsageError("expected CATALOGUE or --vectors FILE, found neither")
 
@@ -123,15 +155,9 @@ def _refuse_index_of_photos(index: Path) -> None:
             )
 
 
-def _from_photos(
-    catalogue: Path,
-    model: Path,
-    index: Path,
-    skip_empty: bool,
-    repair: bool,
-    as_json: bool,
-    jobs: int | None,
-) -> None:
+def _embedded_here(
+    catalogue: Path, model: Path, index: Path, options: dict[str, Any]
+) -> BuildReport:
     from embedder import Embedder, read_catalogue
     from embedder.quiet import native_output_silenced
     from index import build_index as build
@@ -141,15 +167,38 @@ def _from_photos(
     with native_output_silenced():
         embedder.warm_up()
     with photo_progress("Embedding") as show:
-        report = build(
-            found,
-            embedder,
-            index,
-            skip_empty=skip_empty,
-            repair=repair,
-            jobs=jobs,
-            on_progress=show,
+        return build(found, embedder, index, on_progress=show, **options)
+
+
+def _embedded_by_dask(
+    catalogue: Path,
+    model: Path,
+    index: Path,
+    scheduler: str,
+    embeddings: str | None,
+    options: dict[str, Any],
+) -> BuildReport:
+    from index.chunks import LOCAL
+    from index.dask_building import build_index_on_dask
+
+    if options["jobs"] is not None and scheduler != LOCAL:
+        raise click.UsageError(
+            "expected --jobs or --dask ADDRESS, found both: workers have as many threads as they "
+            "were started with"
         )
+    with photo_progress("Embedding") as show:
+        return build_index_on_dask(
+            catalogue,
+            model,
+            index,
+            scheduler=scheduler,
+            embeddings=embeddings,
+            on_progress=show,
+            **options,
+        )
+
+
+def _tell(report: BuildReport, index: Path) -> None:
     list_unreadable(report.unreadable, "are left out")
     if report.empty:
         say(
@@ -169,9 +218,6 @@ def _from_photos(
         say("Confidences are fitted anew: if they were by 'embed calibrate', run that again")
     photos = f"{report.photos:,} photos ({report.embedded:,} embedded now)"
     say(f"{index}: {report.items:,} items, {photos}")
-    _prepare_search(index)
-    if as_json:
-        print_json(report)
 
 
 def _prepare_search(index: Path) -> None:

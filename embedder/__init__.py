@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from embedder.errors import (
     CandidateError,
     CatalogueError,
+    ClusterError,
     EmbedError,
     ExportError,
     IndexBusyError,
@@ -30,6 +31,7 @@ __all__ = [
     "CandidateError",
     "Catalogue",
     "CatalogueError",
+    "ClusterError",
     "EmbedError",
     "Embedder",
     "ExportError",

@@ -64,15 +64,23 @@ def read_catalogue(source: str | os.PathLike[str]) -> Catalogue:
     path = Path(source)
     if path.is_dir():
         items = _read_folder(path)
-    elif path.suffix.lower() == ".csv" and path.is_file():
+    elif _is_manifest(path):
         items = _read_manifest(path)
     else:
-        found = "a file that is neither" if path.exists() else "nothing"
-        raise CatalogueError(
-            f"{path}: expected a folder with one folder of photos an item, or a .csv manifest "
-            f"(item_id,path); found {found}: 'embed sample DIR' makes one to try"
-        )
+        raise _no_catalogue(path)
     return Catalogue(path, _checked_ids(path, items))
+
+
+def _is_manifest(path: Path) -> bool:
+    return path.suffix.lower() == ".csv" and path.is_file()
+
+
+def _no_catalogue(path: Path) -> CatalogueError:
+    found = "a file that is neither" if path.exists() else "nothing"
+    return CatalogueError(
+        f"{path}: expected a folder with one folder of photos an item, or a .csv manifest "
+        f"(item_id,path); found {found}: 'embed sample DIR' makes one to try"
+    )
 
 
 def same_form(item_id: str) -> str:
@@ -178,8 +186,44 @@ def _is_photo(name: str) -> bool:
     return name[name.rfind(".") :].lower() in PHOTO_SUFFIXES  # there may be a million of them
 
 
+def catalogue_rows(source: Path) -> Iterator[tuple[str, str | None]]:
+    """The items and photos of a catalogue one by one, as they come: it is never held whole.
+
+    Args:
+        source: a catalogue, as `read_catalogue` takes it.
+
+    Yields:
+        an id, not checked yet, and a photo's path, of a manifest as it is there; None of an item
+        without a photo. Items of a folder come in sorted order.
+
+    Raises:
+        CatalogueError: there is no such catalogue, or a line of the manifest is not as expected.
+    """
+    if _is_manifest(source):
+        yield from _manifest_rows(source)
+        return
+    if not source.is_dir():
+        raise _no_catalogue(source)
+    try:
+        with os.scandir(source) as entries:
+            folders = [e for e in entries if not e.name.startswith(".") and e.is_dir()]
+        for folder in sorted(folders, key=lambda entry: entry.name):
+            photos = sorted(photos_below(folder.path))
+            yield from ((folder.name, photo) for photo in photos or (None,))
+    except OSError as error:
+        raise CatalogueError(f"{error.filename}: cannot be read: {error.strerror}") from error
+
+
 def _read_manifest(manifest: Path) -> dict[str, list[str]]:
     items: dict[str, list[str]] = {}
+    for item_id, photo in _manifest_rows(manifest):
+        items.setdefault(item_id, []).append(str(manifest.parent / photo))
+    if not items:
+        raise CatalogueError(f"{manifest}: expected rows of item_id,path; found none")
+    return items
+
+
+def _manifest_rows(manifest: Path) -> Iterator[tuple[str, str]]:
     try:
         with manifest.open(encoding="utf-8-sig", newline="") as lines:
             rows = csv.reader(lines)
@@ -196,14 +240,10 @@ def _read_manifest(manifest: Path) -> dict[str, list[str]]:
                     where = f"{manifest}:{rows.line_num}"
                     raise CatalogueError(f"{where}: expected 'item_id,path', found {row}")
                 # Spaces as people put them behind commas; others are part of what is written.
-                item_id, photo = row[0].strip(" \t"), row[1].strip(" \t")
-                items.setdefault(item_id, []).append(str(manifest.parent / photo))
+                yield row[0].strip(" \t"), row[1].strip(" \t")
     except csv.Error as error:
         raise CatalogueError(f"{manifest}:{rows.line_num}: not valid CSV: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise CatalogueError(
             f"{manifest}: cannot be read as UTF-8 text: {error}: save it so"
         ) from error
-    if not items:
-        raise CatalogueError(f"{manifest}: expected rows of item_id,path; found none")
-    return items

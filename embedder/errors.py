@@ -6,6 +6,7 @@
     ├── ModelError          a model is missing, damaged, or does not fit the index
     ├── TrainingError       training cannot start or go on
     ├── ExportError         a model cannot be exported as asked for
+    ├── ClusterError        a Dask cluster cannot be reached, or its workers are not as expected
     ├── MissingExtraError   an optional dependency is not installed; names the extra
     ├── IndexFileError      an index file is missing, damaged or of another version
     │   └── IndexBusyError  another process is writing it
@@ -65,6 +66,10 @@ class MissingExtraError(EmbedError):
 
     def __init__(self, purpose: str, extra: str) -> None:
         super().__init__(f"{purpose} needs the extra [{extra}]: pip install 'embed-match[{extra}]'")
+
+
+class ClusterError(EmbedError):
+    """A Dask cluster cannot be reached, or its workers are not as expected."""
 
 
 class IndexFileError(EmbedError):

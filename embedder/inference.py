@@ -15,6 +15,7 @@ from embedder.litert import Vector as Vector
 from embedder.model_files import (
     HELD_OUT,
     LITERT,
+    MODEL_JSON,
     ModelInfo,
     current_folder,
     is_network,
@@ -66,6 +67,27 @@ class Embedder:
         content = read_checked(folder, LITERT, info)
         load = partial(load_trained, content, info.architecture, folder / LITERT)
         return cls(info, load, folder)
+
+    @staticmethod
+    def files(path: str | os.PathLike[str]) -> dict[str, bytes]:
+        """What another machine needs of a model to embed as this one does, by file name.
+
+        Written into a folder of the model's name, or for a network beside each other, they open as
+        the model does; hashes are checked then.
+
+        Raises:
+            ModelError: a file is missing or damaged.
+        """
+        path = Path(path)
+        if is_network(path):
+            from embedder.network_files import beside, read_network
+
+            found = {path.name: read_network(path).content}
+            notes = beside(path)
+            return found | ({notes.name: notes.read_bytes()} if notes.is_file() else {})
+        folder = current_folder(path)
+        content = read_checked(folder, LITERT, read_model_info(folder))
+        return {MODEL_JSON: (folder / MODEL_JSON).read_bytes(), LITERT: content}
 
     def held_out(self) -> LabelledVectors | None:
         """The photos held out of training; None where the model has none.

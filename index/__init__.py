@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from index.auditing import audit
     from index.building import BuildReport, build_index
     from index.candidates import candidate_line, read_candidates
+    from index.dask_building import build_index_on_dask
     from index.editing import AddReport, add_item, remove_items
     from index.evaluating import Evaluation, evaluate
     from index.exporting import export_vectors
@@ -47,6 +48,7 @@ __all__ = [
     "audit",
     "build_from_vectors",
     "build_index",
+    "build_index_on_dask",
     "calibrate_index",
     "candidate_line",
     "evaluate",
@@ -80,6 +82,7 @@ _MODULE_OF = {
     "audit": "index.auditing",
     "build_from_vectors": "index.vector_building",
     "build_index": "index.building",
+    "build_index_on_dask": "index.dask_building",
     "calibrate_index": "index.recalibrating",
     "candidate_line": "index.candidates",
     "evaluate": "index.evaluating",

@@ -103,20 +103,25 @@ def build_index(
     path = Path(path)
     refuse_folder(path)
     refuse_newer(path) if repair else refuse_other_file(path)
-    _refuse_empty([item for item, photos in catalogue.items.items() if not photos], skip_empty)
+    refuse_empty([item for item, photos in catalogue.items.items() if not photos], skip_empty)
     build = partial(_build, catalogue, embedder, path, skip_empty, jobs, on_progress)
     with only_writer(path, "another build"):
-        for _ in range(2):  # both can be damaged
-            try:
-                return build(repair)
-            except DamagedKeptError:
-                KeptPhotos.delete(kept_beside(path))
-            except IndexFileError as error:
-                # A copy of the old index was written into, and turned out to be damaged.
-                if repair or not is_damage(error):
-                    raise
-                repair = True
-        return build(repair)
+        return mending(build, path, repair)
+
+
+def mending(build: Callable[[bool], BuildReport], path: Path, repair: bool) -> BuildReport:
+    """Build, and again without what turned out to be damaged; takes whether to repair."""
+    for _ in range(2):  # both can be damaged
+        try:
+            return build(repair)
+        except DamagedKeptError:
+            KeptPhotos.delete(kept_beside(path))
+        except IndexFileError as error:
+            # A copy of the old index was written into, and turned out to be damaged.
+            if repair or not is_damage(error):
+                raise
+            repair = True
+    return build(repair)
 
 
 @contextmanager
@@ -179,7 +184,7 @@ def _build(
         kept.commit()
         lost = start.lost - signatures.keys()
         report = _report(store, catalogue, photos.embedded, gone, lost)
-        _refuse_empty(report.empty, skip_empty)
+        refuse_empty(report.empty, skip_empty)
         if not report.items:
             raise CatalogueError(f"{catalogue.source}: no item has a readable photo")
         before, count = start.whitened, len(gone) + len(changed)
@@ -216,7 +221,12 @@ def refuse_other_file(path: Path) -> None:
             raise
 
 
-def _refuse_empty(items: list[str] | tuple[str, ...], skip_empty: bool) -> None:
+def refuse_empty(items: list[str] | tuple[str, ...], skip_empty: bool) -> None:
+    """Refuse to go on without some items, unless that is asked for.
+
+    Raises:
+        CatalogueError: it names some of them.
+    """
     if items and not skip_empty:
         named = ", ".join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
         raise CatalogueError(

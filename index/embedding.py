@@ -35,6 +35,7 @@ class Embedded(NamedTuple):
         state: of its file, when it was read.
         result: float32 (dim,), or why it cannot be read.
         new: whether it was embedded now; not if it was known from before, or cannot be read.
+        digest: of its content; nothing if it cannot be read.
     """
 
     item_id: str
@@ -42,6 +43,7 @@ class Embedded(NamedTuple):
     state: State
     result: Vector | PhotoError
     new: bool
+    digest: bytes
 
 
 class _Asked(NamedTuple):
@@ -129,8 +131,10 @@ def look_up_photos(
 
 def _embedded(question: _Question, answers: Sequence[_Answer]) -> Iterator[Embedded]:
     for one, (state, result, new) in zip(question.asked, answers, strict=True):
-        vector = result.vector if isinstance(result, KeptPhoto) else result
-        yield Embedded(question.item_id, one.name, state, vector, new)
+        if isinstance(result, KeptPhoto):
+            yield Embedded(question.item_id, one.name, state, result.vector, new, result.digest)
+        else:
+            yield Embedded(question.item_id, one.name, state, result, new, b"")
 
 
 def _questions(

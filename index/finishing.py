@@ -7,7 +7,7 @@ both.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -92,7 +92,7 @@ def finish_ready_made(
     return _calibrate(store, asked, before, changed, given=given is not None)
 
 
-def items_to_fit(photos: dict[str, tuple[str, ...]]) -> frozenset[str]:
+def items_to_fit(photos: Mapping[str, Sequence[object]]) -> frozenset[str]:
     """The items that `photos_to_fit` takes photos of: a sample that is the same for the same items.
 
     Args:

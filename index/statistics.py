@@ -83,6 +83,37 @@ class RunningItem:
         if len(self._waiting) == _BATCH:
             self._take_in()
 
+    def merge(self, other: RunningItem) -> None:
+        """Take in all that another one of as long vectors has, with a scatter if this has one."""
+        self._take_in()
+        other._take_in()
+        self.count += other.count
+        self._sum = self._sum + other._sum  # a new one: copies share the old one
+        self._squares += other._squares
+        if self._of_scatter:
+            self._products = self._products + other._products
+
+    def to_array(self) -> Exact:
+        """All of it as numbers, for `from_array`."""
+        self._take_in()
+        parts = [np.array([self.count, self._squares]), self._sum]
+        if self._of_scatter:
+            dim = len(self._sum)
+            parts.append((np.zeros((dim, dim)) + self._products)[np.triu_indices(dim)])
+        return np.concatenate(parts)
+
+    @classmethod
+    def from_array(cls, numbers: Exact, dim: int) -> RunningItem:
+        """The inverse of `to_array`."""
+        running = cls(dim, scatter=len(numbers) > 2 + dim)
+        running.count, running._squares = int(numbers[0]), float(numbers[1])
+        running._sum = numbers[2 : 2 + dim].copy()
+        if running._of_scatter:
+            products = np.zeros((dim, dim))
+            products[np.triu_indices(dim)] = numbers[2 + dim :]
+            running._products = products + np.triu(products, 1).T
+        return running
+
     def centroid(self) -> npt.NDArray[np.float32]:
         """The direction of the mean, float32 (dim,) of unit norm; zeros if the mean is zero."""
         self._take_in()

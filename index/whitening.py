@@ -53,7 +53,12 @@ def sample(photos: Mapping[str, Sequence[object]]) -> frozenset[str]:
     several = [item for item, found in photos.items() if len(found) > 1]
     if len(several) <= MOST_ITEMS:
         return frozenset(several)
-    return frozenset(nsmallest(MOST_ITEMS, several, lambda item: blake2b(item.encode()).digest()))
+    return frozenset(nsmallest(MOST_ITEMS, several, rank))
+
+
+def rank(item_id: str) -> bytes:
+    """Of an item, the hash that says whether it is in the sample."""
+    return blake2b(item_id.encode()).digest()
 
 
 def put_spread(store: Store, item: Item, running: RunningItem) -> None:
