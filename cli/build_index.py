@@ -18,6 +18,7 @@ from cli.output import (
     say,
 )
 from cli.progress import photo_progress
+from index.places import Place
 
 _FOR_PHOTOS = {"catalogue", "model", "embedder", "skip_empty", "repair", "jobs"}
 
@@ -47,7 +48,7 @@ def build_index(
     catalogue: Path | None,
     vectors: Path | None,
     model: Path,
-    index: Path,
+    index: Place,
     skip_empty: bool,
     repair: bool,
     as_json: bool,
@@ -86,7 +87,7 @@ def _refuse_options_of_photos(context: click.Context) -> None:
             raise click.UsageError(f"expected --vectors or {name}, found both")
 
 
-def _from_vectors(vectors: Path, index: Path, as_json: bool) -> None:
+def _from_vectors(vectors: Path, index: Place, as_json: bool) -> None:
     from index import build_from_vectors, read_vectors
 
     _refuse_index_of_photos(index)
@@ -108,14 +109,18 @@ def _from_vectors(vectors: Path, index: Path, as_json: bool) -> None:
         print_json(report)
 
 
-def _refuse_index_of_photos(index: Path) -> None:
+def _refuse_index_of_photos(index: Place) -> None:
     """It could not be made again from the vectors, nor could items that were added to it."""
-    from index.schema import ELSEWHERE
-    from index.store import Store
+    from index.schema import ELSEWHERE, NoIndexError
+    from index.stores import open_store
 
-    if not index.is_file():
+    if isinstance(index, Path) and not index.is_file():
         return
-    with Store.open(index) as store:
+    try:
+        opened = open_store(index)
+    except NoIndexError:
+        return
+    with opened as store:
         if store.info.fingerprint != ELSEWHERE:
             raise click.ClickException(
                 f"{index}: expected no index there, or one of vectors, found one of photos: name "
@@ -126,7 +131,7 @@ def _refuse_index_of_photos(index: Path) -> None:
 def _from_photos(
     catalogue: Path,
     model: Path,
-    index: Path,
+    index: Place,
     skip_empty: bool,
     repair: bool,
     as_json: bool,
@@ -174,7 +179,7 @@ def _from_photos(
         print_json(report)
 
 
-def _prepare_search(index: Path) -> None:
+def _prepare_search(index: Place) -> None:
     """Make the search file of a large index, which is in place already and can be matched with."""
     from cli.optimize import describe
     from index.optimizing import CannotMakeError, optimize

@@ -24,6 +24,7 @@ from embedder.errors import IndexFileError, in_one_line
 from embedder.locking import only_process
 from embedder.score_space import ScoreSpace, projected, unit
 from index.nearest import Best
+from index.places import Where, place_of
 from index.scanning import Block, following, numbered, scan, span
 from index.search_file import (
     KINDS,
@@ -37,7 +38,7 @@ from index.search_file import (
     search_path,
     write_search_file,
 )
-from index.store import Store
+from index.stores import AnyStore, open_store
 from index.whitening import read_score_space
 
 Vectors = npt.NDArray[np.float32]
@@ -81,7 +82,7 @@ class SearchReport:
 
 
 def optimize(
-    path: str | os.PathLike[str],
+    path: Where,
     kind: str | None = None,
     *,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -89,7 +90,7 @@ def optimize(
     """Make the search file of an index, as `embed search` does where it is missing.
 
     Args:
-        path: the index file.
+        path: of the index: a file, or the URL of a database.
         kind: of `KINDS`; chosen by the number of items and the memory that is free unless given.
         on_progress: called with (items done, items).
 
@@ -98,10 +99,10 @@ def optimize(
             process is writing it.
         ValueError: there is no such kind.
     """
-    path = Path(path)
+    path = place_of(path)
     if kind is not None and kind not in KINDS:
         raise ValueError(f"expected a kind of {', '.join(KINDS)}, got {kind!r}")
-    with Store.open(path) as store:
+    with open_store(path) as store:
         if kind is None and is_small(store):
             return SearchReport(len(store), "none", 1.0, 1.0, 0)
         made = make_search_file(store, read_score_space(store), kind, on_progress)
@@ -109,14 +110,14 @@ def optimize(
     return SearchReport(made.items, made.kind, made.recall_1, made.recall_10, size)
 
 
-def is_small(store: Store) -> bool:
+def is_small(store: AnyStore) -> bool:
     """Whether all rows of an index are read at each search, instead of a search file."""
     first, last = span(store)
     return last - first < MOST_READ
 
 
 def current_search_file(
-    store: Store, space: ScoreSpace | None, on_progress: Callable[[int, int], None]
+    store: AnyStore, space: ScoreSpace | None, on_progress: Callable[[int, int], None]
 ) -> SearchFile | None:
     """The search file of an index, made if need be; None where all rows are to be read instead.
 
@@ -143,7 +144,7 @@ def current_search_file(
 
 
 def make_search_file(
-    store: Store,
+    store: AnyStore,
     space: ScoreSpace | None,
     kind: str | None,
     on_progress: Callable[[int, int], None],
@@ -156,6 +157,7 @@ def make_search_file(
     """
     path = search_path(store.path)
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with only_process(path.with_name(f".{path.name}.lock")) as alone:
             if not alone:
                 raise CannotMakeError(f"{path}: another process is making it: try again later")
@@ -187,7 +189,7 @@ def _bytes(kind: str, items: int, dim: int) -> int:
 
 
 def _make(
-    store: Store,
+    store: AnyStore,
     space: ScoreSpace | None,
     kind: str | None,
     on_progress: Callable[[int, int], None],
@@ -197,7 +199,7 @@ def _make(
         raise IndexFileError(f"{store.path}: expected an index with items, found none")
     of = lineage(store, space)
     kind = kind or chosen_kind(items, dim, _free_memory())
-    if shutil.disk_usage(store.path.parent).free < _bytes(kind, items, dim):
+    if shutil.disk_usage(search_path(store.path).parent).free < _bytes(kind, items, dim):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(search_path(store.path)))
     lists = max(1, min(2 ** round(math.log2(3 * math.sqrt(items))), items // _TRAINING_ROWS))
     rng = np.random.default_rng(0)
@@ -217,7 +219,7 @@ def _make(
     notes = Notes(of, last, done, kind, *tuned)
 
     def is_current() -> bool:
-        with Store.open(store.path) as now:
+        with open_store(store.path) as now:
             return lineage(now, read_score_space(now)) == of
 
     write_search_file(store.path, rows, notes, is_current)
@@ -245,7 +247,7 @@ def _pieces(dim: int) -> int:
     return next(n for n in range(max(1, dim // 4), 0, -1) if dim % n == 0)
 
 
-def _some_rows(store: Store, most: int, rng: np.random.Generator) -> Block:
+def _some_rows(store: AnyStore, most: int, rng: np.random.Generator) -> Block:
     """A random sample of the rows, or all of them; those after gaps in the numbers come up more."""
     first, last = span(store)
     width = last - first + 1

@@ -10,6 +10,7 @@ import click
 
 from cli.output import index_option, jobs_option, model_option, say
 from embedder.errors import MissingExtraError
+from index.places import Place
 
 _MB = 1_000_000
 
@@ -66,7 +67,7 @@ _MB = 1_000_000
 )
 @jobs_option
 def serve(
-    index: Path,
+    index: Place,
     model: Path,
     host: str,
     port: int,
