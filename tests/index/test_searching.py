@@ -51,6 +51,7 @@ def index(built, tmp_path, stored, monkeypatch):
     """The same to change, in either store."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     place = stored(built)
+    search_path(place).parent.mkdir(parents=True, exist_ok=True)
     return shutil.copy(built, tmp_path / "items.index") if place is built else place
 
 

@@ -80,6 +80,8 @@ def server(folder: Path) -> Iterator[Databases]:
         given.run(f"CREATE ROLE locked LOGIN PASSWORD '{PASSWORD}'")
         rules = folder / "pg_hba.conf"
         rules.write_text("local all locked scram-sha-256\n" + rules.read_text())
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            given.run(f"ALTER SYSTEM SET {setting} = off")  # no disk fails here
         given.run("SELECT pg_reload_conf()")
         yield given
     finally:
