@@ -113,6 +113,11 @@ def _prepare(server: Server, now: About) -> None:
         )
         values = APPLICATION_ID, FORMAT_VERSION
         server.rows("INSERT INTO embed.about VALUES (%s, %s, 0, 0)", *values)
+    if not server.one("SELECT has_schema_privilege('embed', 'CREATE')"):
+        raise ServerError(
+            f"{server.url}: expected the right to create tables in its schema 'embed', found none: "
+            "let the role that built the index first do it"
+        )
     server.commit()
 
 

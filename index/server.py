@@ -131,7 +131,8 @@ class Server:
             ) from error
 
     def _told(self, error: psycopg.Error) -> IndexFileError:
-        what = in_one_line(error, _MOST_SAID)
+        # Without the statement and the place in it, if the server tells them apart.
+        what = in_one_line(error.diag.message_primary or error, _MOST_SAID)
         if self._connection.broken:
             return DroppedError(
                 f"{self.url}: the connection was lost ({what}): see that the server runs, then "

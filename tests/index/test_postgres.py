@@ -356,7 +356,7 @@ def test_what_cannot_be_reached_is_said_in_a_line_without_the_password(databases
         (right.replace("%2F", "%2"), "expected a URL like"),
         (f"postgresql://locked:{PASSWORD}", "expected a URL like"),
         (f"postgresql://locked:s3cret/x@h/{name}", "expected a URL like"),
-        (right, "permission denied"),
+        (right, "permission denied for schema embed"),
     ]
     vectors, ids = some()
     for url, said in places:
