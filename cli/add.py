@@ -17,6 +17,7 @@ from cli.output import (
     say,
 )
 from cli.progress import photo_progress
+from index.places import Place
 
 
 @click.command(short_help="Add one item to the index, at once.")
@@ -30,7 +31,7 @@ from cli.progress import photo_progress
 def add(
     item_id: str,
     photos: tuple[Path, ...],
-    index: Path,
+    index: Place,
     model: Path,
     replace: bool,
     as_json: bool,

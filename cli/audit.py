@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cli.audit_rows import Kind, Row
     from embedder import Catalogue
     from index import Audit
+    from index.places import Place
 
 _MOST_SHOWN = 5
 
@@ -50,7 +51,7 @@ _MOST_SHOWN = 5
 @jobs_option
 def audit(
     catalogue: Path,
-    index: Path,
+    index: Place,
     model: Path,
     format_: str,
     report: Path | None,
@@ -76,7 +77,7 @@ def audit(
     from embedder import Embedder, read_catalogue
     from embedder.quiet import native_output_silenced
     from index import audit as audited
-    from index.store import Store
+    from index.stores import open_store
 
     if as_json and format_ == "csv":
         raise click.UsageError("expected --json or --format csv, found both")
@@ -87,7 +88,7 @@ def audit(
         refuse_place(report)
     photos = read_catalogue(catalogue)
     embedder = Embedder.open(model)
-    with Store.open(index) as store:
+    with open_store(index) as store:
         with native_output_silenced():
             embedder.warm_up()
         with (

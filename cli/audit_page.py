@@ -13,14 +13,14 @@ from cli.progress import counter, photo_progress
 from cli.report_pictures import Drawn, side_of, thumbnails
 from embedder import Catalogue
 from index import Audit
-from index.store import Store
+from index.stores import AnyStore
 
 MOST_PICTURED = 200  # of a kind: nobody looks at more, and the page must not grow too large
 _LISTED = ("few-photos", "unreadable")  # nothing to see
 
 
 def write_audit(
-    path: Path, found: Audit, catalogue: Catalogue, store: Store, jobs: int | None
+    path: Path, found: Audit, catalogue: Catalogue, store: AnyStore, jobs: int | None
 ) -> None:
     """Write the page; there is all of it in the end, or what was there before.
 
@@ -50,7 +50,7 @@ def _to_draw(of_kind: Mapping[str, Sequence[Row]]) -> list[str]:
     return list(dict.fromkeys(place for place in photos if place))
 
 
-def _facts(found: Audit, catalogue: Catalogue, store: Store) -> list[tuple[str, str]]:
+def _facts(found: Audit, catalogue: Catalogue, store: AnyStore) -> list[tuple[str, str]]:
     return [
         made(),
         ("Catalogue", str(catalogue.source)),

@@ -19,6 +19,7 @@ from cli.output import (
     say,
 )
 from cli.progress import photo_progress
+from index.places import Place
 
 if TYPE_CHECKING:
     from index import BuildReport
@@ -66,7 +67,7 @@ def build_index(
     catalogue: Path | None,
     vectors: Path | None,
     model: Path,
-    index: Path,
+    index: Place,
     skip_empty: bool,
     repair: bool,
     scheduler: str | None,
@@ -118,7 +119,7 @@ def _refuse_options_of_photos(context: click.Context) -> None:
             raise click.UsageError(f"expected --vectors or {name}, found both")
 
 
-def _from_vectors(vectors: Path, index: Path, as_json: bool) -> None:
+def _from_vectors(vectors: Path, index: Place, as_json: bool) -> None:
     from index import build_from_vectors, read_vectors
 
     _refuse_index_of_photos(index)
@@ -140,14 +141,18 @@ def _from_vectors(vectors: Path, index: Path, as_json: bool) -> None:
         print_json(report)
 
 
-def _refuse_index_of_photos(index: Path) -> None:
+def _refuse_index_of_photos(index: Place) -> None:
     """It could not be made again from the vectors, nor could items that were added to it."""
-    from index.schema import ELSEWHERE
-    from index.store import Store
+    from index.schema import ELSEWHERE, NoIndexError
+    from index.stores import open_store
 
-    if not index.is_file():
+    if isinstance(index, Path) and not index.is_file():
         return
-    with Store.open(index) as store:
+    try:
+        opened = open_store(index)
+    except NoIndexError:
+        return
+    with opened as store:
         if store.info.fingerprint != ELSEWHERE:
             raise click.ClickException(
                 f"{index}: expected no index there, or one of vectors, found one of photos: name "
@@ -156,7 +161,7 @@ def _refuse_index_of_photos(index: Path) -> None:
 
 
 def _embedded_here(
-    catalogue: Path, model: Path, index: Path, options: dict[str, Any]
+    catalogue: Path, model: Path, index: Place, options: dict[str, Any]
 ) -> BuildReport:
     from embedder import Embedder, read_catalogue
     from embedder.quiet import native_output_silenced
@@ -173,7 +178,7 @@ def _embedded_here(
 def _embedded_by_dask(
     catalogue: Path,
     model: Path,
-    index: Path,
+    index: Place,
     scheduler: str,
     embeddings: str | None,
     options: dict[str, Any],
@@ -181,6 +186,8 @@ def _embedded_by_dask(
     from index.chunks import LOCAL
     from index.dask_building import build_index_on_dask
 
+    if not isinstance(index, Path):
+        raise click.UsageError(f"expected an index file with --dask, found {index}")
     if options["jobs"] is not None and scheduler != LOCAL:
         raise click.UsageError(
             "expected --jobs or --dask ADDRESS, found both: workers have as many threads as they "
@@ -198,7 +205,7 @@ def _embedded_by_dask(
         )
 
 
-def _tell(report: BuildReport, index: Path) -> None:
+def _tell(report: BuildReport, index: Place) -> None:
     list_unreadable(report.unreadable, "are left out")
     if report.empty:
         say(
@@ -220,7 +227,7 @@ def _tell(report: BuildReport, index: Path) -> None:
     say(f"{index}: {report.items:,} items, {photos}")
 
 
-def _prepare_search(index: Path) -> None:
+def _prepare_search(index: Place) -> None:
     """Make the search file of a large index, which is in place already and can be matched with."""
     from cli.optimize import describe
     from index.optimizing import CannotMakeError, optimize

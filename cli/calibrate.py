@@ -17,6 +17,7 @@ from cli.output import (
     say,
 )
 from cli.progress import photo_progress
+from index.places import Place
 
 
 @click.command(short_help="Make confidences right for photos like yours.")
@@ -25,7 +26,7 @@ from cli.progress import photo_progress
 @model_option
 @json_option
 @jobs_option
-def calibrate(photos: Path, index: Path, model: Path, as_json: bool, jobs: int | None) -> None:
+def calibrate(photos: Path, index: Place, model: Path, as_json: bool, jobs: int | None) -> None:
     """Fit the confidences of the index to PHOTOS, whose items are known.
 
     PHOTOS is a folder with a folder an item, or a CSV file, as a catalogue is, of other photos than

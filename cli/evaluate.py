@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from index import Evaluation
     from index.evaluating import ItemFigures
     from index.measures import Figure
+    from index.places import Place
 
 _MOST_SHOWN = 5
 _CALIBRATED = {
@@ -60,7 +61,7 @@ _CALIBRATED = {
 @jobs_option
 def evaluate(
     catalogue: Path,
-    index: Path,
+    index: Place,
     model: Path,
     report: Path | None,
     learning_curve: bool,

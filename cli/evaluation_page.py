@@ -15,11 +15,11 @@ from embedder.catalogue import Catalogue
 from embedder.errors import PhotoError
 from index import Evaluation
 from index.confidences import SHOWN_BY, SetFigures
-from index.store import Store
+from index.stores import AnyStore
 
 
 def write_evaluation(
-    path: Path, found: Evaluation, catalogue: Catalogue, store: Store, jobs: int | None
+    path: Path, found: Evaluation, catalogue: Catalogue, store: AnyStore, jobs: int | None
 ) -> None:
     """Write the page; there is all of it in the end, or what was there before.
 

@@ -21,6 +21,7 @@ from cli.progress import photo_progress
 
 if TYPE_CHECKING:
     from embedder.export import Format, Precision
+    from index.places import Place
 
 _FORMATS: dict[str, Format] = {".tflite": "tflite", ".onnx": "onnx"}
 _OF_INDEX = {".npz": b"PK", ".parquet": b"PAR1", ".faiss": b"Ix"}  # and how such files begin
@@ -47,7 +48,7 @@ _GOOD_COSINE = 0.99
 def export(
     file: Path,
     model: Path,
-    index: Path,
+    index: Place,
     precision: Precision | None,
     photos: Path | None,
     as_json: bool,
@@ -109,11 +110,11 @@ def _is_export(path: Path) -> bool:
 
 
 def _export_index(
-    file: Path, index: Path, precision: str | None, photos: Path | None, as_json: bool
+    file: Path, index: Place, precision: str | None, photos: Path | None, as_json: bool
 ) -> None:
     from cli.written_file import refuse_place
     from index import export_vectors
-    from index.store import Store
+    from index.stores import open_store
 
     if precision is not None or photos is not None:
         raise click.UsageError(
@@ -121,7 +122,7 @@ def _export_index(
         )
     begins = _OF_INDEX[file.suffix.lower()]
     refuse_place(file, "export", lambda path: _begins(path, begins))
-    with Store.open(index) as store:
+    with open_store(index) as store:
         items = export_vectors(store, file)
     say(f"{file}: {items:,} items")
     if as_json:

@@ -29,6 +29,7 @@ from cli.progress import photo_progress
 
 if TYPE_CHECKING:
     from index import Matches
+    from index.places import Place
 
 
 @click.command(short_help="Say which photo shows which candidate.")
@@ -83,7 +84,7 @@ if TYPE_CHECKING:
 def match(
     candidates: str,
     photos: tuple[Path, ...],
-    index: Path,
+    index: Place,
     model: Path,
     independent: bool,
     format_: str,

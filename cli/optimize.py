@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +11,7 @@ from cli.progress import photo_progress
 
 if TYPE_CHECKING:
     from index import SearchReport
+    from index.places import Place
 
 _MEANING = {
     "flat": "compares all, exactly",
@@ -30,7 +30,7 @@ _MEANING = {
     "memory.  [default: that asked for before, or by the number of items and the free memory]",
 )
 @json_option
-def optimize(index: Path, kind: str | None, as_json: bool) -> None:
+def optimize(index: Place, kind: str | None, as_json: bool) -> None:
     """Make the file items.index.search, with which 'embed search' looks through a large index.
 
     'embed build-index' and the first 'embed search' make it too where it is missing or of an
@@ -51,11 +51,13 @@ def optimize(index: Path, kind: str | None, as_json: bool) -> None:
         print_json(report)
 
 
-def describe(report: SearchReport, index: Path) -> None:
+def describe(report: SearchReport, index: Place) -> None:
     """Say on standard error what was made."""
+    from index.search_file import search_path
+
     if report.kind == "none":
         say(f"{index}: {report.items:,} items are few enough to be read at each search")
         return
     size = f"{report.items:,} items, {report.bytes / 1e6:,.0f} MB"
     found = f"recall@1 {report.recall_1:.3f}, recall@10 {report.recall_10:.3f}"
-    say(f"{index}.search: {size}, {_MEANING[report.kind]}, {found}")
+    say(f"{search_path(index)}: {size}, {_MEANING[report.kind]}, {found}")

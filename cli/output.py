@@ -10,12 +10,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from embedder.errors import PhotoError
+from index.places import DatabaseUrl, is_url
 
 if TYPE_CHECKING:
     from index import Match
@@ -74,14 +75,25 @@ def model_option(command: Callable[..., None]) -> Callable[..., None]:
     return model_folder_option(_embedder_option(command))
 
 
+class _IndexPlace(click.Path):
+    """A path, or the URL of a database, which a path would lose a slash of."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> Any:
+        if isinstance(value, str) and is_url(value):
+            return DatabaseUrl(value)
+        return super().convert(value, param, context)
+
+
 index_option = click.option(
     "--index",
-    type=click.Path(path_type=Path),
+    type=_IndexPlace(path_type=Path),
     default="items.index",
     envvar="EMBED_INDEX",
     show_default=True,
     show_envvar=True,
-    help="The index file.",
+    help="The index file, or the postgresql:// URL of a database that has one.",
 )
 # Not refused by click where it may not be read: one bad photo does not stop the others.
 photo_path = click.Path(path_type=Path, readable=False)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from cli.output import index_option, json_option, print_json, say
+from index.places import Place
 
 
 @click.command(short_help="Remove items from the index.")
 @click.argument("ids", metavar="IDS...", nargs=-1, required=True)
 @index_option
 @json_option
-def remove(ids: tuple[str, ...], index: Path, as_json: bool) -> None:
+def remove(ids: tuple[str, ...], index: Place, as_json: bool) -> None:
     """Remove the items IDS from the index: all of them, or none if one is unknown.
 
     Items of the catalogue come back when the index is built again: remove their folders too.

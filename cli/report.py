@@ -19,7 +19,7 @@ from embedder.errors import PhotoError
 from embedder.parallel import ordered_map
 from embedder.photos import Photo, photo_name
 from index import Match, Matches, Views
-from index.store import Store
+from index.stores import AnyStore
 
 
 def write_report(
@@ -27,7 +27,7 @@ def write_report(
     matches: Matches,
     missing: Mapping[str, int],
     objects: Sequence[Path | Views],
-    store: Store,
+    store: AnyStore,
     facts: Sequence[tuple[str, str]],
     jobs: int | None = None,
 ) -> None:
@@ -53,7 +53,7 @@ def report_pieces(
     matches: Matches,
     missing: Mapping[str, int],
     objects: Sequence[Photo | Views],
-    store: Store,
+    store: AnyStore,
     facts: Sequence[tuple[str, str]],
     jobs: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -87,7 +87,7 @@ def report_pieces(
 
 
 def facts_of(
-    store: Store,
+    store: AnyStore,
     candidates: Mapping[str, int],
     *,
     independent: bool,
@@ -140,7 +140,7 @@ def _shown(
         yield Shown(match, views)
 
 
-def _notes(references: Mapping[str, Drawn], store: Store) -> list[str]:
+def _notes(references: Mapping[str, Drawn], store: AnyStore) -> list[str]:
     absent = sum(isinstance(found, PhotoError) for found in references.values())
     if not absent:
         return []

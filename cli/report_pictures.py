@@ -13,7 +13,7 @@ from typing import NamedTuple
 from embedder.errors import IndexFileError, PhotoError
 from embedder.parallel import ordered_map
 from embedder.photos import Photo, flat, opened
-from index.store import Store
+from index.stores import AnyStore
 
 # So many pictures take 15 MB at the larger size; 4,000 take 30 MB at the smaller one, which still
 # is more than a card of a matched photo shows.
@@ -86,7 +86,7 @@ def thumbnails(
 
 
 def reference_pictures(
-    store: Store, ids: Sequence[str], side: int, jobs: int | None, on_done: Callable[[], None]
+    store: AnyStore, ids: Sequence[str], side: int, jobs: int | None, on_done: Callable[[], None]
 ) -> dict[str, Drawn]:
     """A picture of each item, or why there is none."""
     places = _places(store, ids)
@@ -104,7 +104,7 @@ def reference_pictures(
     return found
 
 
-def _places(store: Store, ids: Iterable[str]) -> dict[str, Path]:
+def _places(store: AnyStore, ids: Iterable[str]) -> dict[str, Path]:
     """Where the reference photos are, of those items whose rows are whole."""
     wanted = list(ids)
     try:

@@ -25,6 +25,7 @@ from cli.progress import photo_progress
 
 if TYPE_CHECKING:
     from index import Found
+    from index.places import Place
 
 
 @click.command(short_help="Find the items of the whole index nearest to photos.")
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 def search(
     photos: tuple[Path, ...],
     top: int,
-    index: Path,
+    index: Place,
     model: Path,
     format_: str,
     as_json: bool,

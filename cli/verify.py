@@ -13,13 +13,14 @@ from cli.progress import photo_progress
 
 if TYPE_CHECKING:
     from index import Verified
+    from index.places import Place
 
 
 @click.command(short_help="Say whether index and model are whole.")
 @index_option
 @model_option
 @json_option
-def verify(index: Path, model: Path, as_json: bool) -> None:
+def verify(index: Place, model: Path, as_json: bool) -> None:
     """Look at all of an index, what is kept beside it, and its model; say what is damaged.
 
     Exit with 1 if anything is, also where that costs the next build some time and nothing else.
@@ -60,7 +61,7 @@ def verify(index: Path, model: Path, as_json: bool) -> None:
         raise click.ClickException(f"what is kept of the photos of {index} is damaged: no loss")
 
 
-def _print(found: Verified, of_model: list[str], index: Path, model: Path | None) -> None:
+def _print(found: Verified, of_model: list[str], index: Place, model: Path | None) -> None:
     for problem in (*found.problems, *found.kept_problems, *of_model):
         click.echo(shown(problem))
     if not found.problems:

@@ -33,7 +33,7 @@ from index.neighbours import neighbours
 from index.outliers import is_blurred, oddness, shows_nothing
 from index.photo_vectors import PhotoVectors, photo_vectors
 from index.standings import Standings, standings, whitened
-from index.store import Store
+from index.stores import AnyStore
 from index.whitening import read_score_space
 
 Exact = npt.NDArray[np.float64]
@@ -53,7 +53,7 @@ _COPIED = 2  # other items that a photo may be a copy of a photo of
 def audit(
     catalogue: Catalogue,
     embedder: Embedder,
-    store: Store,
+    store: AnyStore,
     *,
     jobs: int | None = None,
     on_embedded: Callable[[int, int], None] = lambda done, total: None,
@@ -102,7 +102,7 @@ class Scoring(NamedTuple):
     calibration: Calibration
 
     @classmethod
-    def of(cls, store: Store) -> Scoring:
+    def of(cls, store: AnyStore) -> Scoring:
         """That of an index.
 
         Raises:

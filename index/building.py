@@ -34,6 +34,7 @@ from index.database import (
 from index.embedding import Embedded, State, embed_photos
 from index.finishing import finish_ready_made, finish_trained, items_to_fit, photos_to_fit
 from index.kept_photos import DamagedKeptError, KeptPhotos, kept_beside
+from index.places import DatabaseUrl, Where, place_of
 from index.schema import IndexInfo
 from index.statistics import gather
 from index.store import Store
@@ -71,7 +72,7 @@ class BuildReport:
 def build_index(
     catalogue: Catalogue,
     embedder: Embedder,
-    path: str | os.PathLike[str] = "items.index",
+    path: Where = "items.index",
     *,
     skip_empty: bool = False,
     repair: bool = False,
@@ -88,7 +89,8 @@ def build_index(
     Args:
         catalogue: items and photos.
         embedder: the trained model, or another network.
-        path: the index file; an index of another model there is replaced.
+        path: of the index: a file, or the URL of a database; an index of another model there is
+            replaced.
         skip_empty: leave out items without a readable photo instead of failing.
         repair: look at all that an index which is there says, and take nothing over of it but what
             is whole; without it, damage that is not seen in passing stays. The file need not open
@@ -100,7 +102,21 @@ def build_index(
         CatalogueError: an item has no readable photo; an index that was there is left as it was.
         IndexFileError: the file cannot be written, or another build is writing it.
     """
-    path = Path(path)
+    place = place_of(path)
+    if isinstance(place, DatabaseUrl):
+        return _build_shared(
+            place,
+            lambda local: build_index(
+                catalogue,
+                embedder,
+                local,
+                skip_empty=skip_empty,
+                repair=repair and local.exists(),
+                jobs=jobs,
+                on_progress=on_progress,
+            ),
+        )
+    path = place
     refuse_folder(path)
     refuse_newer(path) if repair else refuse_other_file(path)
     refuse_empty([item for item, photos in catalogue.items.items() if not photos], skip_empty)
@@ -122,6 +138,20 @@ def mending(build: Callable[[bool], BuildReport], path: Path, repair: bool) -> B
                 raise
             repair = True
     return build(repair)
+
+
+def _build_shared(url: DatabaseUrl, build: Callable[[Path], BuildReport]) -> BuildReport:
+    from index.publishing import build_shared
+
+    embedded = 0
+
+    def counted(local: Path) -> BuildReport:
+        nonlocal embedded
+        report = build(local)
+        embedded += report.embedded
+        return report
+
+    return replace(build_shared(url, counted), embedded=embedded)
 
 
 @contextmanager

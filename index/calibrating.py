@@ -12,7 +12,7 @@ from embedder.sampling import evenly
 from embedder.score_space import unit
 from index.calibration import LOWEST_TEMPERATURE, Calibration, Scores, bent, log_mean_exp
 from index.rows import Row
-from index.store import Store
+from index.stores import AnyStore
 from index.whitening import read_score_space
 
 Exact = npt.NDArray[np.float64]
@@ -29,7 +29,7 @@ _FEWEST_OF_ITEM = 4  # photos: an item with fewer says little without one of the
 _STARTS = ((15.0, 0.0, 0.0, 0.0), (15.0, 0.0, -10.0, 8.0))
 
 
-def background(store: Store) -> LabelledVectors:
+def background(store: AnyStore) -> LabelledVectors:
     """A sample of the items of an index, the same for the same items.
 
     Raises:
@@ -42,7 +42,7 @@ def background(store: Store) -> LabelledVectors:
     return LabelledVectors(vectors, tuple(ids))
 
 
-def sample_ids(store: Store, most: int) -> list[str]:
+def sample_ids(store: AnyStore, most: int) -> list[str]:
     """At most so many of the ids of an index, evenly spread.
 
     Raises:
@@ -53,7 +53,7 @@ def sample_ids(store: Store, most: int) -> list[str]:
 
 
 def calibrate(
-    store: Store, photos: LabelledVectors, others: LabelledVectors, given: bool
+    store: AnyStore, photos: LabelledVectors, others: LabelledVectors, given: bool
 ) -> Calibration | None:
     """Fit a calibration for an index.
 

@@ -21,7 +21,7 @@ from embedder.errors import IndexFileError
 from embedder.labelled_vectors import LabelledVectors
 from index.parts import damaged_part, put_part, read_part
 from index.rows import are_centroids
-from index.store import Store
+from index.stores import AnyStore
 
 Exact = npt.NDArray[np.float64]
 Scores = npt.NDArray[np.floating]
@@ -108,7 +108,7 @@ def uncalibrated(temperature: float) -> Calibration:
 
 
 def write_calibration(
-    store: Store, calibration: Calibration | None, background: LabelledVectors
+    store: AnyStore, calibration: Calibration | None, background: LabelledVectors
 ) -> None:
     """Put a calibration and its background into a store; `Store.commit` keeps them."""
     text = None if calibration is None else json.dumps(asdict(calibration)).encode()
@@ -116,7 +116,7 @@ def write_calibration(
     put_part(store, _BACKGROUND, background.to_bytes())
 
 
-def read_calibration(store: Store) -> Calibration | None:
+def read_calibration(store: AnyStore) -> Calibration | None:
     """The calibration of an index; None if it has none.
 
     Raises:
@@ -129,7 +129,7 @@ def read_calibration(store: Store) -> Calibration | None:
         raise damaged_part(store, _CALIBRATION, str(error)) from error
 
 
-def kept_calibration(store: Store, changed: int) -> Calibration | None:
+def kept_calibration(store: AnyStore, changed: int) -> Calibration | None:
     """The calibration of an index that is brought up to date, if it is good for it still.
 
     Fitting one takes seconds, and a few items of many change it by less than chance did.
@@ -152,7 +152,7 @@ def kept_calibration(store: Store, changed: int) -> Calibration | None:
     return found if found.changed * _ITEMS_FOR_A_CHANGE <= len(store) else None
 
 
-def read_background(store: Store) -> LabelledVectors:
+def read_background(store: AnyStore) -> LabelledVectors:
     """Centroids of a sample of the items of an index; none if it has no background.
 
     Raises:

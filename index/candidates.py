@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from embedder.catalogue import checked_id, is_listable, same_form
 from embedder.errors import CandidateError
-from index.store import Store
+from index.stores import AnyStore
 
 Candidates = Mapping[str, int] | Iterable[str]
 """Item ids, or item ids with how many pieces of each there are."""
@@ -128,7 +128,7 @@ def check_candidates(candidates: Candidates) -> dict[str, int]:
     return checked
 
 
-def unknown_ids_error(unknown: list[str], store: Store) -> CandidateError:
+def unknown_ids_error(unknown: list[str], store: AnyStore) -> CandidateError:
     """The error for candidates that the index does not have; names the nearest ones that it has."""
     described = []
     known = None

@@ -12,6 +12,7 @@ from typing import Any
 from embedder.advice import is_busy, sqlite_with_advice, with_advice
 from embedder.errors import IndexBusyError, IndexFileError, ModelError, in_one_line
 from embedder.locking import only_process
+from index.places import Place
 from index.schema import (
     APPLICATION_ID,
     ELSEWHERE,
@@ -101,7 +102,7 @@ def undo_if_alone(path: Path) -> None:
             undo_half_done(path)
 
 
-def refuse_other_model(path: Path, info: IndexInfo, fingerprint: str) -> None:
+def refuse_other_model(path: Place, info: IndexInfo, fingerprint: str) -> None:
     """Vectors of one model say nothing about those of another.
 
     Raises:
@@ -118,7 +119,7 @@ def refuse_other_model(path: Path, info: IndexInfo, fingerprint: str) -> None:
         )
 
 
-def refuse_photos(path: Path, info: IndexInfo) -> None:
+def refuse_photos(path: Place, info: IndexInfo) -> None:
     """An index of vectors that were made elsewhere has no model to embed photos with.
 
     Raises:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +12,10 @@ from embedder.errors import CatalogueError, PhotoError
 from embedder.inference import Embedder, Vector
 from embedder.photos import Photo, photo_name
 from index.candidates import unknown_ids_error
-from index.database import only_writer, refuse_folder, refuse_other_model
+from index.database import refuse_folder, refuse_other_model
+from index.places import Where, place_of
 from index.statistics import gather
-from index.store import Store
+from index.stores import AnyStore, change_store, open_store
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class AddReport:
 
 
 def add_item(
-    path: str | os.PathLike[str],
+    path: Where,
     embedder: Embedder,
     item_id: str,
     photos: Sequence[Photo],
@@ -49,7 +49,7 @@ def add_item(
     space and the confidences stay as they are.
 
     Args:
-        path: the index file.
+        path: of the index: a file, or the URL of a database.
         embedder: the model of the index.
         item_id: its id.
         photos: of it, in any of the forms of `Photo`.
@@ -63,10 +63,11 @@ def add_item(
         ModelError: the model is not that of the index.
         IndexFileError: the index is damaged, cannot be written, or is being written.
     """
-    path = Path(path)
+    path = place_of(path)
     item_id = checked_id(item_id, str(path))
-    refuse_folder(path)
-    with Store.open(path) as store:
+    if isinstance(path, Path):
+        refuse_folder(path)
+    with open_store(path) as store:
         refuse_known(store, embedder.info.fingerprint, item_id, replace)
     # Before the index is locked: others need not wait for photos to be embedded.
     names = (_place(photo, at) for at, photo in enumerate(photos))
@@ -76,13 +77,16 @@ def add_item(
     if item is None:
         why = f": {unreadable[0]}" if unreadable else ""
         raise CatalogueError(f"item '{item_id}': expected a readable photo, found none{why}")
-    with opened_alone(path) as store:
+
+    def put(store: AnyStore) -> bool:
         replaced = refuse_known(store, embedder.info.fingerprint, item_id, replace)
         store.remove([item_id])
         store.put(item)  # without a signature: added by hand
         store.put_unreadable(item_id, unreadable)
         store.commit()
-    return AddReport(item.photos, tuple(unreadable), replaced)
+        return replaced
+
+    return AddReport(item.photos, tuple(unreadable), change_store(path, put))
 
 
 def _counted(
@@ -100,7 +104,7 @@ def _place(photo: Photo, position: int) -> str:
     return photo_name(photo, position)
 
 
-def refuse_known(store: Store, fingerprint: str, item_id: str, replace: bool) -> bool:
+def refuse_known(store: AnyStore, fingerprint: str, item_id: str, replace: bool) -> bool:
     """Refuse a model that is not the index's, and an item that is there; says if it is.
 
     Raises:
@@ -117,7 +121,7 @@ def refuse_known(store: Store, fingerprint: str, item_id: str, replace: bool) ->
     return there
 
 
-def remove_items(path: str | os.PathLike[str], ids: Iterable[str]) -> int:
+def remove_items(path: Where, ids: Iterable[str]) -> int:
     """Remove items from an index: all of them, or none if one is unknown.
 
     An item of the catalogue comes back when the index is built again.
@@ -130,22 +134,16 @@ def remove_items(path: str | os.PathLike[str], ids: Iterable[str]) -> int:
         CatalogueError: one could not be the id of an item.
         IndexFileError: the index is damaged, cannot be written, or is being written.
     """
-    path = Path(path)
+    path = place_of(path)
     given = [ids] if isinstance(ids, str) else ids
     wanted = list(dict.fromkeys(checked_id(item_id, str(path)) for item_id in given))
-    with opened_alone(path) as store:
+
+    def take_out(store: AnyStore) -> int:
         unknown = [item_id for item_id in wanted if not store.has(item_id)]
         if unknown:
             raise unknown_ids_error(unknown, store)
         store.remove(wanted)
         store.commit()
-    return len(wanted)
+        return len(wanted)
 
-
-@contextmanager
-def opened_alone(path: Path) -> Iterator[Store]:
-    """An index that is there, to be written by nobody else meanwhile."""
-    refuse_folder(path)
-    Store.open(path).close()  # where there is none, not even a lock is written
-    with only_writer(path, "another process"), Store.open(path, writable=True) as store:
-        yield store
+    return change_store(path, take_out)

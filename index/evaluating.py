@@ -28,7 +28,7 @@ from index.measures import (
 )
 from index.photo_vectors import photo_vectors
 from index.questions import Kinds, Questions, questions
-from index.store import Store
+from index.stores import AnyStore
 from index.whitening import read_score_space
 
 Exact = npt.NDArray[np.float64]
@@ -121,7 +121,7 @@ class _Ranks:
 def evaluate(
     catalogue: Catalogue,
     embedder: Embedder,
-    store: Store,
+    store: AnyStore,
     *,
     jobs: int | None = None,
     on_embedded: Callable[[int, int], None] = lambda done, total: None,
@@ -179,7 +179,7 @@ def _calibrated(calibration: Calibration | None) -> Literal["held out", "given",
     return "given" if calibration.given else "held out"
 
 
-def _ranks(asked: Questions, store: Store) -> _Ranks:
+def _ranks(asked: Questions, store: AnyStore) -> _Ranks:
     """Compare all photos with all items of an index."""
     space = read_score_space(store)
     photos = len(asked.photos)
@@ -201,7 +201,7 @@ def _ranks(asked: Questions, store: Store) -> _Ranks:
     return _Ranks(rivals, best, score - asked.own)
 
 
-def _parts(store: Store, count: int) -> Iterator[list[str]]:
+def _parts(store: AnyStore, count: int) -> Iterator[list[str]]:
     ids = store.ids()
     while part := list(islice(ids, count)):
         yield part

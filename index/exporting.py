@@ -15,7 +15,7 @@ from embedder.advice import with_advice
 from embedder.errors import IndexFileError, MissingExtraError
 from index.database import refuse_folder
 from index.scanning import scan
-from index.store import Store
+from index.stores import AnyStore
 
 _AT_ONCE = 10_000
 
@@ -25,7 +25,7 @@ def ids_beside(path: Path) -> Path:
     return path.with_name(f"{path.name}.ids.txt")
 
 
-def export_vectors(store: Store, path: str | os.PathLike[str]) -> int:
+def export_vectors(store: AnyStore, path: str | os.PathLike[str]) -> int:
     """Write the centroids of an index to a file; its suffix says of what kind.
 
     * `.npz`: arrays `ids` (unicode), `vectors` (float32 (items, dim)) and `photos` (int64), how
@@ -82,7 +82,7 @@ def _growing(path: Path) -> Iterator[Path]:
         raise IndexFileError(f"{path}: cannot be written: {with_advice(error)}") from error
 
 
-def _write_npz(store: Store, path: Path) -> int:
+def _write_npz(store: AnyStore, path: Path) -> int:
     # Through files, which numpy maps and writes in pieces, as how many items there will be and how
     # long their ids are is known only in the end.
     scratch = path.parent.parent
@@ -114,7 +114,7 @@ def _write_npz(store: Store, path: Path) -> int:
     return items
 
 
-def _write_parquet(store: Store, path: Path) -> int:
+def _write_parquet(store: AnyStore, path: Path) -> int:
     try:
         import pyarrow as pa
         from pyarrow import parquet
@@ -134,7 +134,7 @@ def _write_parquet(store: Store, path: Path) -> int:
     return items
 
 
-def _write_faiss(store: Store, path: Path) -> int:
+def _write_faiss(store: AnyStore, path: Path) -> int:
     import faiss
 
     index = faiss.IndexFlatIP(store.info.dim)
@@ -147,7 +147,7 @@ def _write_faiss(store: Store, path: Path) -> int:
     return int(index.ntotal)
 
 
-_WRITERS: dict[str, Callable[[Store, Path], int]] = {
+_WRITERS: dict[str, Callable[[AnyStore, Path], int]] = {
     ".npz": _write_npz,
     ".parquet": _write_parquet,
     ".faiss": _write_faiss,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from embedder.errors import IndexFileError, in_one_line
 from index.database import connect, is_damage, sqlite_errors
+from index.places import Place
 from index.rows import Origin, Row, are_centroids
-from index.schema import MEND
+from index.schema import MEND, IndexInfo
 
 # One statement for a list of any length: each of its own would cost four times as much. The id is
 # the one that was asked for: the checksum tells whether the row is of another.
@@ -45,8 +46,22 @@ def fetch_rows(
     Raises:
         IndexFileError: a row is damaged, or the way to it; names the item.
     """
+    found, vectors = checked_rows(path, _fetch(path, connection, _ROWS, ids), dim)
+    if len(found) < len(ids):
+        _refuse_hidden(path, connection, [item_id for item_id in ids if item_id not in found])
+    return found, vectors
+
+
+def checked_rows(
+    path: Place, rows: Iterable[Sequence[Any]], dim: int
+) -> tuple[dict[str, Row], npt.NDArray[np.float32]]:
+    """As `fetch_rows`, of what a database gave.
+
+    Raises:
+        IndexFileError: a row is damaged; names the item.
+    """
     found = {}
-    for values in _fetch(path, connection, _ROWS, ids):
+    for values in rows:
         row = Row._make(values)
         if not row.is_whole(dim):
             raise damaged_row(path, row.item_id)
@@ -56,9 +71,16 @@ def fetch_rows(
     usable = are_centroids(vectors)
     if not usable.all():
         raise damaged_row(path, list(found)[int(usable.argmin())])
-    if len(found) < len(ids):
-        _refuse_hidden(path, connection, [item_id for item_id in ids if item_id not in found])
     return found, vectors
+
+
+def in_order(
+    wanted: Sequence[str], rows: Mapping[str, Row], vectors: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.float32], list[str]]:
+    """The centroids of rows in the order asked for, and the ids that are not among them."""
+    places = {item_id: at for at, item_id in enumerate(rows)}
+    known = [places[item_id] for item_id in wanted if item_id in places]
+    return vectors[known], [item_id for item_id in wanted if item_id not in places]
 
 
 def fetch_origins(
@@ -69,13 +91,33 @@ def fetch_origins(
     Raises:
         IndexFileError: a row is damaged; names the item.
     """
+    return whole_origins(path, _fetch(path, connection, _ORIGINS, ids))
+
+
+def whole_origins(path: Place, rows: Iterable[Sequence[Any]]) -> dict[str, Origin]:
+    """As `fetch_origins`, of what a database gave.
+
+    Raises:
+        IndexFileError: a row is damaged; names the item.
+    """
     found = {}
-    for values in _fetch(path, connection, _ORIGINS, ids):
+    for values in rows:
         origin = Origin._make(values)
         if not origin.is_whole():
             raise damaged_row(path, origin.item_id)
         found[origin.item_id] = origin
     return found
+
+
+def photo_places(info: IndexInfo, origins: Mapping[str, Origin]) -> dict[str, Path]:
+    """Where the photos to show are that items come from, by id."""
+    source = Path(info.catalogue)
+    manifest = source.suffix.lower() == ".csv" and not source.is_dir()
+    root = source.parent if manifest else source
+    return {
+        item_id: root / origin.reference if origin.signature else Path(origin.reference)
+        for item_id, origin in origins.items()
+    }
 
 
 def has_row(path: Path, connection: sqlite3.Connection, item_id: str) -> bool:
@@ -117,6 +159,6 @@ def _fetch(
             raise
 
 
-def damaged_row(path: Path, item_id: object, why: str = "checksum") -> IndexFileError:
+def damaged_row(path: Place, item_id: object, why: str = "checksum") -> IndexFileError:
     """The error for a row that is not what was written."""
     return IndexFileError(f"{path}: the row of item '{item_id}' is damaged ({why}): {MEND}")

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from embedder.errors import IndexBusyError, IndexFileError, in_one_line
 from index.database import connect, is_damage, journal_of, sqlite_errors
+from index.places import Place, local_place
 
 _FORMAT = "1"
 
@@ -59,8 +60,9 @@ class DamagedKeptError(IndexFileError):
     """The file is damaged: of no use, and no loss."""
 
 
-def kept_beside(path: Path) -> Path:
+def kept_beside(index: Place) -> Path:
     """Where the photos of an index are kept."""
+    path = local_place(index)
     return path.with_name(f"{path.name}.photos")
 
 

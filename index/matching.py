@@ -19,9 +19,10 @@ from index.calibration import Calibration, read_background, read_calibration, un
 from index.candidates import Candidates, check_candidates, unknown_ids_error
 from index.database import refuse_other_model, refuse_photos
 from index.describing import MAX_ERROR, CandidateSet
+from index.places import Where
 from index.results import Found, Matches, Neighbour
 from index.session import Rules, Session
-from index.store import Store
+from index.stores import AnyStore, open_store
 from index.views import Views, as_views, embed_views
 from index.whitening import read_score_space
 
@@ -41,7 +42,7 @@ class Matcher:
     """
 
     # `embedder` is a model that is open already, in place of `model`.
-    def __init__(self, store: Store, model: Path, embedder: Embedder | None = None) -> None:
+    def __init__(self, store: AnyStore, model: Path, embedder: Embedder | None = None) -> None:
         self.store = store
         self._model = model
         self._given = embedder
@@ -49,21 +50,23 @@ class Matcher:
     @classmethod
     def open(
         cls,
-        index: str | os.PathLike[str] = "items.index",
+        index: Where = "items.index",
         model: str | os.PathLike[str] | None = None,
     ) -> Matcher:
-        """Open an index file; the model is opened when the first photo is matched.
+        """Open an index; the model is opened when the first photo is matched.
 
         Args:
-            index: the index file.
+            index: the index file, or the `postgresql://` URL of a database.
             model: the model folder, or the file of another network, as `Embedder.open` takes it;
-                `items.model` beside the index unless given.
+                `items.model` beside the index file, or in the working folder, unless given.
 
         Raises:
-            IndexFileError: there is no index, or it is damaged or of a newer version.
+            IndexFileError: there is no index, it is damaged or of a newer version, or the database
+                cannot be reached.
         """
-        store = Store.open(index)
-        return cls(store, Path(model) if model else Path(index).with_name("items.model"))
+        store = open_store(index)
+        beside = store.path if isinstance(store.path, Path) else Path("items.index")
+        return cls(store, Path(model) if model else beside.with_name("items.model"))
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -248,7 +251,7 @@ class Matcher:
         return self._session(candidates, Rules(False, unknown, max_error))
 
     def close(self) -> None:
-        """Close the index file."""
+        """Close the index."""
         self.store.close()
 
     def __enter__(self) -> Matcher:

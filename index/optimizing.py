@@ -24,6 +24,7 @@ from embedder.errors import IndexFileError, in_one_line
 from embedder.locking import only_process
 from embedder.score_space import ScoreSpace, projected, unit
 from index.nearest import Best
+from index.places import Where, place_of
 from index.scanning import Block, following, numbered, scan, span
 from index.search_file import (
     KINDS,
@@ -38,7 +39,7 @@ from index.search_file import (
     search_path,
     write_search_file,
 )
-from index.store import Store
+from index.stores import AnyStore, open_store
 from index.whitening import read_score_space
 
 Vectors = npt.NDArray[np.float32]
@@ -82,7 +83,7 @@ class SearchReport:
 
 
 def optimize(
-    path: str | os.PathLike[str],
+    path: Where,
     kind: str | None = None,
     *,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -90,7 +91,7 @@ def optimize(
     """Make the search file of an index, as `embed search` does where it is missing.
 
     Args:
-        path: the index file.
+        path: of the index: a file, or the URL of a database.
         kind: of `KINDS`. Unless given it is that which was given for the file that is there, or
             chosen by the number of items and the memory that is free.
         on_progress: called with (items done, items).
@@ -100,10 +101,10 @@ def optimize(
             process is writing it.
         ValueError: there is no such kind.
     """
-    path = Path(path)
+    path = place_of(path)
     if kind is not None and kind not in KINDS:
         raise ValueError(f"expected a kind of {', '.join(KINDS)}, got {kind!r}")
-    with Store.open(path) as store:
+    with open_store(path) as store:
         if kind is None and _reads_all(store):
             return SearchReport(len(store), "none", 1.0, 1.0, 0)
         made = make_search_file(store, read_score_space(store), kind, on_progress)
@@ -111,19 +112,19 @@ def optimize(
     return SearchReport(made.items, made.kind, made.recall_1, made.recall_10, size)
 
 
-def is_small(store: Store) -> bool:
+def is_small(store: AnyStore) -> bool:
     """Whether all rows of an index are read at each search, instead of a search file."""
     first, last = span(store)
     return last - first < MOST_READ
 
 
-def _reads_all(store: Store) -> bool:
+def _reads_all(store: AnyStore) -> bool:
     """Whether all rows are read instead: they are few, and no search file was asked for."""
     return is_small(store) and (kind_asked_for(store.path) is None or not len(store))
 
 
 def current_search_file(
-    store: Store, space: ScoreSpace | None, on_progress: Callable[[int, int], None]
+    store: AnyStore, space: ScoreSpace | None, on_progress: Callable[[int, int], None]
 ) -> SearchFile | None:
     """The search file of an index, made if need be; None where all rows are to be read instead.
 
@@ -150,7 +151,7 @@ def current_search_file(
 
 
 def make_search_file(
-    store: Store,
+    store: AnyStore,
     space: ScoreSpace | None,
     kind: str | None,
     on_progress: Callable[[int, int], None],
@@ -163,6 +164,7 @@ def make_search_file(
     """
     path = search_path(store.path)
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with only_process(path.with_name(f".{path.name}.lock")) as alone:
             if not alone:
                 raise CannotMakeError(f"{path}: another process is making it: try again later")
@@ -194,7 +196,7 @@ def _bytes(kind: str, items: int, dim: int) -> int:
 
 
 def _make(
-    store: Store,
+    store: AnyStore,
     space: ScoreSpace | None,
     kind: str | None,
     on_progress: Callable[[int, int], None],
@@ -205,7 +207,7 @@ def _make(
     of = lineage(store, space)
     kept = kind or kind_asked_for(store.path)
     kind = kept or chosen_kind(items, dim, _free_memory())
-    if shutil.disk_usage(store.path.parent).free < _bytes(kind, items, dim):
+    if shutil.disk_usage(search_path(store.path).parent).free < _bytes(kind, items, dim):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(search_path(store.path)))
     lists = max(1, min(2 ** round(math.log2(3 * math.sqrt(items))), items // _TRAINING_ROWS))
     rng = np.random.default_rng(0)
@@ -225,7 +227,7 @@ def _make(
     notes = Notes(of, last, done, kind, *tuned, asked_for=kept is not None)
 
     def is_current() -> bool:
-        with Store.open(store.path) as now:
+        with open_store(store.path) as now:
             return lineage(now, read_score_space(now)) == of
 
     write_search_file(store.path, rows, notes, is_current)
@@ -258,7 +260,7 @@ def _pieces(dim: int) -> int:
     return next(n for n in range(max(1, dim // 4), 0, -1) if dim % n == 0)
 
 
-def _some_rows(store: Store, most: int, rng: np.random.Generator) -> Block:
+def _some_rows(store: AnyStore, most: int, rng: np.random.Generator) -> Block:
     """A random sample of the rows, or all of them; those after gaps in the numbers come up more."""
     first, last = span(store)
     width = last - first + 1

@@ -7,17 +7,17 @@ from typing import TypeGuard
 
 from embedder.errors import IndexFileError
 from index.schema import MEND
-from index.store import Store
+from index.stores import AnyStore
 
 PARTS = ("score_space", "calibration", "background")  # for the modules that know what is in them
 
 
-def put_part(store: Store, name: str, content: bytes | None) -> None:
+def put_part(store: AnyStore, name: str, content: bytes | None) -> None:
     """Keep a part, or remove it; `Store.commit` keeps that."""
     store.put_part(name, None if content is None else _sealed(content))
 
 
-def read_part(store: Store, name: str) -> bytes | None:
+def read_part(store: AnyStore, name: str) -> bytes | None:
     """A part of an index; None if it has none.
 
     Raises:
@@ -36,7 +36,7 @@ def is_sealed(content: object) -> TypeGuard[bytes]:
     return isinstance(content, bytes) and _sealed(content[:-4]) == content
 
 
-def damaged_part(store: Store, name: str, what: str) -> IndexFileError:
+def damaged_part(store: AnyStore, name: str, what: str) -> IndexFileError:
     """The error for a part that is not what was written."""
     shown = name.replace("_", " ")
     return IndexFileError(f"{store.path}: its {shown} is damaged ({what}): {MEND}")

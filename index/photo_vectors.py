@@ -16,7 +16,7 @@ from embedder.inference import Embedder
 from index.database import refuse_other_model
 from index.embedding import look_up_photos
 from index.kept_photos import DamagedKeptError, KeptPhoto, KeptPhotos, kept_beside
-from index.store import Store
+from index.stores import AnyStore
 
 
 class PhotoVectors(NamedTuple):
@@ -43,7 +43,7 @@ class PhotoVectors(NamedTuple):
 def photo_vectors(
     catalogue: Catalogue,
     embedder: Embedder,
-    store: Store,
+    store: AnyStore,
     *,
     jobs: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -95,7 +95,7 @@ def photo_vectors(
     )
 
 
-def _is_source(catalogue: Catalogue, store: Store) -> bool:
+def _is_source(catalogue: Catalogue, store: AnyStore) -> bool:
     """Whether an index was built from this catalogue, by where it is."""
     return catalogue.source.resolve() == Path(store.info.catalogue).resolve()
 

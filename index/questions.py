@@ -17,7 +17,7 @@ from index.calibrating import sample_ids, without
 from index.calibration import read_background
 from index.photo_vectors import PhotoVectors
 from index.rows import Row
-from index.store import Store
+from index.stores import AnyStore
 from index.whitening import read_score_space
 
 Floats = npt.NDArray[np.float32]
@@ -103,7 +103,7 @@ class Questions:
 
 
 def questions(
-    found: PhotoVectors, store: Store, held_out: LabelledVectors | None, unseen: bool = False
+    found: PhotoVectors, store: AnyStore, held_out: LabelledVectors | None, unseen: bool = False
 ) -> tuple[Questions, Kinds]:
     """Choose the photos that tell the truth, and fetch what they are compared with.
 
@@ -174,7 +174,9 @@ def _places(items: Sequence[T]) -> dict[T, list[int]]:
     return found
 
 
-def _facing(found: PhotoVectors, chosen: Indices, store: Store, rows: dict[str, Row]) -> Questions:
+def _facing(
+    found: PhotoVectors, chosen: Indices, store: AnyStore, rows: dict[str, Row]
+) -> Questions:
     items = list(dict.fromkeys(found.items[at] for at in chosen))
     others = read_background(store).items
     wanted = dict.fromkeys([*items, *others, *sample_ids(store, _MOST_OTHERS)])

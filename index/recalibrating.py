@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -15,8 +13,9 @@ from embedder.inference import Embedder
 from embedder.labelled_vectors import LabelledVectors
 from index.calibrating import FEWEST_PHOTOS, background, calibrate
 from index.calibration import write_calibration
-from index.database import only_writer, refuse_other_model
-from index.store import Store
+from index.database import refuse_other_model
+from index.places import Where, place_of
+from index.stores import AnyStore, change_store
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class CalibrationReport:
 
 
 def calibrate_index(
-    path: str | os.PathLike[str],
+    path: Where,
     embedder: Embedder,
     photos: Catalogue,
     *,
@@ -47,7 +46,7 @@ def calibrate_index(
     """Fit the confidences of an index to photos whose items are known, and keep that in it.
 
     Args:
-        path: the index file.
+        path: of the index: a file, or the URL of a database.
         embedder: the model of the index.
         photos: by item; other photos than those of the catalogue.
         jobs: threads; all cores unless given.
@@ -59,14 +58,16 @@ def calibrate_index(
         ModelError: the model is not that of the index.
         IndexFileError: the index is damaged, cannot be written, or is being written.
     """
-    path = Path(path)
-    with only_writer(path, "a build"), Store.open(path, writable=True) as store:
-        refuse_other_model(path, store.info, embedder.info.fingerprint)
+
+    def change(store: AnyStore) -> CalibrationReport:
+        refuse_other_model(store.path, store.info, embedder.info.fingerprint)
         return _calibrate(store, embedder, photos, jobs, on_progress)
+
+    return change_store(place_of(path), change, "a build")
 
 
 def _calibrate(
-    store: Store,
+    store: AnyStore,
     embedder: Embedder,
     photos: Catalogue,
     jobs: int | None,

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from index.database import sqlite_errors
 from index.fetching import damaged_row
 from index.rows import Row, are_centroids
-from index.store import Store
+from index.stores import AnyStore
 
-_COLUMNS = "number, items.id, centroid, photos, dispersion, checksum"
-_AFTER = f"SELECT {_COLUMNS} FROM items WHERE number > ? ORDER BY number LIMIT ?"
-_SOME = f"""
-SELECT {_COLUMNS} FROM json_each(?) AS wanted CROSS JOIN items ON items.number = wanted.value
-"""
-# Of one end each: asked for both, SQLite would look at all.
-_ENDS = tuple(f"SELECT coalesce({end}(number), 0) FROM items" for end in ("min", "max"))
-_FOLLOWING = """
-SELECT (SELECT number FROM items WHERE number >= wanted.value ORDER BY number LIMIT 1)
-FROM json_each(?) AS wanted
-"""
 _AT_ONCE = 10_000
 
 
@@ -47,7 +34,7 @@ class Block(NamedTuple):
     dispersions: npt.NDArray[np.float64]
 
 
-def scan(store: Store, after: int | None = None) -> Iterator[Block]:
+def scan(store: AnyStore, after: int | None = None) -> Iterator[Block]:
     """All items, ascending; those that another process adds meanwhile may be among them or not.
 
     Args:
@@ -59,40 +46,33 @@ def scan(store: Store, after: int | None = None) -> Iterator[Block]:
     """
     last = -(2**63) if after is None else after
     while True:  # not in one go, which would keep writers waiting
-        with sqlite_errors(store.path):
-            found = store.connection.execute(_AFTER, (last, _AT_ONCE)).fetchall()
+        found = store.rows_after(last, _AT_ONCE)
         if not found:
             return
         yield _block(store, found)
         last = found[-1][0]
 
 
-def numbered(store: Store, numbers: npt.NDArray[np.int64]) -> Block:
+def numbered(store: AnyStore, numbers: npt.NDArray[np.int64]) -> Block:
     """The rows of these numbers, in this order, of those that the index has.
 
     Raises:
         IndexFileError: a row is damaged; names the item.
     """
-    with sqlite_errors(store.path):
-        found = store.connection.execute(_SOME, (json.dumps(numbers.tolist()),)).fetchall()
-    return _block(store, found)
+    return _block(store, store.rows_numbered(numbers.tolist()))
 
 
-def following(store: Store, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def following(store: AnyStore, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The numbers of the rows at some numbers, or next after them: ascending, each once."""
-    with sqlite_errors(store.path):
-        found = store.connection.execute(_FOLLOWING, (json.dumps(numbers.tolist()),)).fetchall()
-    return np.unique([number for (number,) in found if number is not None]).astype(np.int64)
+    return np.unique(store.numbers_from(numbers.tolist())).astype(np.int64)
 
 
-def span(store: Store) -> tuple[int, int]:
+def span(store: AnyStore) -> tuple[int, int]:
     """The lowest and the highest number of a row; 0 and 0 where there is none."""
-    with sqlite_errors(store.path):
-        first, last = (store.connection.execute(query).fetchone()[0] for query in _ENDS)
-    return first, last
+    return store.ends()
 
 
-def _block(store: Store, found: list[tuple[int, str, bytes, int, float, int]]) -> Block:
+def _block(store: AnyStore, found: list[tuple[int, str, bytes, int, float, int]]) -> Block:
     rows = [Row._make(values) for _, *values in found]
     for row in rows:
         if not row.is_whole(store.info.dim):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from embedder.errors import IndexFileError
+from index.places import Place
 
 FORMAT_VERSION = 3
 APPLICATION_ID = 0x656D6264  # "embd": tells an index from any other SQLite file
@@ -48,6 +51,10 @@ class OtherFileError(IndexFileError):
     """The file is another database, or an index of another version: whole, but not for us."""
 
 
+class NoIndexError(OtherFileError):
+    """The database is for us, and has no index yet."""
+
+
 @dataclass(frozen=True)
 class IndexInfo:
     """What an index says about itself.
@@ -86,7 +93,7 @@ def write_info(connection: sqlite3.Connection, info: IndexInfo) -> None:
 def seal(connection: sqlite3.Connection) -> None:
     """Renew the checksum of the description, after it or the parts that are there have changed."""
     rows = connection.execute(_DESCRIPTION).fetchall()
-    connection.execute("INSERT OR REPLACE INTO meta VALUES ('seal', ?)", (_seal(rows),))
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('seal', ?)", (seal_of(rows),))
 
 
 def read_info(path: Path, connection: sqlite3.Connection) -> IndexInfo:
@@ -97,9 +104,17 @@ def read_info(path: Path, connection: sqlite3.Connection) -> IndexInfo:
     """
     check_tables(path, connection)
     # In one statement: another process may be writing it.
-    rows = connection.execute(_DESCRIPTION).fetchall()
-    meta = dict(rows)
-    if meta.get("seal") != _seal(rows):
+    return info_of(path, connection.execute(_DESCRIPTION).fetchall())
+
+
+def info_of(path: Place, rows: Sequence[tuple[object, object]]) -> IndexInfo:
+    """What an index says about itself, of its keys and texts, sorted; None stands for a part.
+
+    Raises:
+        IndexFileError: it is damaged.
+    """
+    meta: dict[Any, Any] = dict(rows)
+    if meta.get("seal") != seal_of(rows):
         raise IndexFileError(f"{path}: its description is damaged (checksum): {MEND}")
     try:
         info = IndexInfo(
@@ -169,5 +184,6 @@ def first_page() -> bytes:
         connection.close()
 
 
-def _seal(rows: list[tuple[object, object]]) -> str:
+def seal_of(rows: Sequence[tuple[object, object]]) -> str:
+    """The checksum of a description, as `info_of` takes it."""
     return str(zlib.crc32(repr([row for row in rows if row[0] != "seal"]).encode()))

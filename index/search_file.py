@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.score_space import ScoreSpace
+from index.places import Place, local_place
 from index.scanning import Block, numbered
-from index.store import Store
+from index.stores import AnyStore
 
 Vectors = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
@@ -106,9 +107,10 @@ class SearchFile:
         return nearest_rows(self._rows, self.notes.kind, self.notes.effort, asked, wanted)
 
 
-def search_path(index: Path) -> Path:
+def search_path(index: Place) -> Path:
     """Where the search file of an index is."""
-    return index.with_name(f"{index.name}.search")
+    path = local_place(index)
+    return path.with_name(f"{path.name}.search")
 
 
 def nearest_rows(index: Any, kind: str, effort: int, asked: Vectors, count: int) -> Numbers:
@@ -124,7 +126,7 @@ def nearest_rows(index: Any, kind: str, effort: int, asked: Vectors, count: int)
     return rows
 
 
-def lineage(store: Store, space: ScoreSpace | None) -> str:
+def lineage(store: AnyStore, space: ScoreSpace | None) -> str:
     """Changes when an index is built again, or compares vectors in another space."""
     info = store.info
     whole = hashlib.sha256(json.dumps([info.fingerprint, info.dim, info.created]).encode())
@@ -139,7 +141,7 @@ def mark(block: Block, at: int) -> tuple[int, str, str]:
     return int(block.numbers[at]), block.ids[at], vector
 
 
-def open_search_file(store: Store, space: ScoreSpace | None) -> SearchFile:
+def open_search_file(store: AnyStore, space: ScoreSpace | None) -> SearchFile:
     """Open the search file of an index, after it was found to be whole and of it.
 
     Raises:
@@ -164,7 +166,7 @@ def open_search_file(store: Store, space: ScoreSpace | None) -> SearchFile:
         raise NoSearchFileError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def kind_asked_for(index: Path) -> str | None:
+def kind_asked_for(index: Place) -> str | None:
     """The kind that was asked for by name when the search file that is there was made.
 
     It may be of an earlier build of the index. None where there is none, or it is damaged.
@@ -180,11 +182,13 @@ def kind_asked_for(index: Path) -> str | None:
     return notes.kind if notes.asked_for else None
 
 
-def write_search_file(index: Path, rows: Any, notes: Notes, is_current: Callable[[], bool]) -> None:
+def write_search_file(
+    index: Place, rows: Any, notes: Notes, is_current: Callable[[], bool]
+) -> None:
     """Write the search file of an index; it takes the place of another in one step.
 
     Args:
-        index: the index file.
+        index: where the index is.
         rows: the FAISS index.
         notes: what to say of it.
         is_current: asked in the end: whether it is still of the index that is there.

@@ -13,7 +13,7 @@ from index.optimizing import current_search_file, is_small
 from index.results import Found, Neighbour
 from index.scanning import numbered, scan
 from index.search_file import SearchFile
-from index.store import Store
+from index.stores import AnyStore
 from index.views import Embedded, Views, pooled, unreadable_views
 
 _ROWS_AT_ONCE = 20_000  # fetched by number
@@ -27,7 +27,7 @@ class Searcher:
     are read, which is exact and takes some seconds for a million of them.
     """
 
-    def __init__(self, store: Store, space: ScoreSpace | None) -> None:
+    def __init__(self, store: AnyStore, space: ScoreSpace | None) -> None:
         self._store, self._space = store, space
         self._file: SearchFile | None = None
         self._without = False  # whether none can be made

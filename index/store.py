@@ -6,20 +6,21 @@ depend on how many items there are. Each row has a checksum, which SQLite does n
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from embedder.errors import IndexFileError, PhotoError
 from index.database import connect, sqlite_errors, undo_if_alone
-from index.fetching import fetch_origins, fetch_rows, has_row
+from index.fetching import fetch_origins, fetch_rows, has_row, in_order, photo_places
 from index.rows import (
     COLUMNS,
     Item,
@@ -43,6 +44,28 @@ _HIGHEST = """max(
     coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'highest'), 0)
 )"""
 _NEXT = f"{_HIGHEST} + 1"
+
+_NUMBERED = "number, items.id, centroid, photos, dispersion, checksum"
+_AFTER = f"SELECT {_NUMBERED} FROM items WHERE number > ? ORDER BY number LIMIT ?"
+_SOME = f"""
+SELECT {_NUMBERED} FROM json_each(?) AS wanted CROSS JOIN items ON items.number = wanted.value
+"""
+# Of one end each: asked for both, SQLite would look at all.
+_ENDS = tuple(f"SELECT coalesce({end}(number), 0) FROM items" for end in ("min", "max"))
+_FOLLOWING = """
+SELECT (SELECT number FROM items WHERE number >= wanted.value ORDER BY number LIMIT 1)
+FROM json_each(?) AS wanted
+"""
+
+
+def stamp_of(path: Path) -> tuple[int, int, int]:
+    """What a file is known by: another one after it was written, or another was put in its place.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 class Store:
@@ -125,6 +148,14 @@ class Store:
                 yield
             finally:
                 self.connection.rollback()
+
+    def stamp(self) -> tuple[int, int, int]:
+        """Another one after each change of the file, also by a build, as it is now.
+
+        Raises:
+            OSError: there is no such file any more.
+        """
+        return stamp_of(self.path)
 
     def __len__(self) -> int:
         return self._one("SELECT count(*) FROM items")
@@ -234,9 +265,7 @@ class Store:
         rows, vectors = fetch_rows(self.path, self.connection, wanted, self.info.dim)
         if len(rows) == len(wanted):
             return vectors, []
-        places = {item_id: at for at, item_id in enumerate(rows)}
-        known = [places[item_id] for item_id in wanted if item_id in places]
-        return vectors[known], [item_id for item_id in wanted if item_id not in places]
+        return in_order(wanted, rows, vectors)
 
     def statistics(self, ids: Iterable[str]) -> dict[str, Row]:
         """The rows of some items by id, of those that the index has.
@@ -254,14 +283,7 @@ class Store:
         Raises:
             IndexFileError: a row is damaged; names the item.
         """
-        found = fetch_origins(self.path, self.connection, list(ids))
-        source = Path(self.info.catalogue)
-        manifest = source.suffix.lower() == ".csv" and not source.is_dir()
-        root = source.parent if manifest else source
-        return {
-            item_id: root / origin.reference if origin.signature else Path(origin.reference)
-            for item_id, origin in found.items()
-        }
+        return photo_places(self.info, fetch_origins(self.path, self.connection, list(ids)))
 
     def added(self, ids: Iterable[str]) -> set[str]:
         """Those of some items that were added by hand, and are of no catalogue.
@@ -271,6 +293,27 @@ class Store:
         """
         found = fetch_origins(self.path, self.connection, list(ids))
         return {item_id for item_id, origin in found.items() if not origin.signature}
+
+    def rows_after(self, number: int, most: int) -> list[tuple[Any, ...]]:
+        """Numbers and rows with a higher number than one, ascending, at most so many."""
+        with sqlite_errors(self.path):
+            return self.connection.execute(_AFTER, (number, most)).fetchall()
+
+    def rows_numbered(self, numbers: Sequence[int]) -> list[tuple[Any, ...]]:
+        """Numbers and rows with these numbers, in this order, of those that are there."""
+        with sqlite_errors(self.path):
+            return self.connection.execute(_SOME, (json.dumps(numbers),)).fetchall()
+
+    def numbers_from(self, numbers: Sequence[int]) -> list[int]:
+        """For each number the lowest one of a row that is as high, of those that there are."""
+        with sqlite_errors(self.path):
+            found = self.connection.execute(_FOLLOWING, (json.dumps(numbers),)).fetchall()
+        return [number for (number,) in found if number is not None]
+
+    def ends(self) -> tuple[int, int]:
+        """The lowest and the highest number of a row; 0 and 0 where there is none."""
+        first, last = (self._one(query) for query in _ENDS)
+        return first, last
 
     def put(self, item: Item) -> None:
         """Add an item; call `commit` to keep it."""

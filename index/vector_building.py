@@ -5,7 +5,6 @@ Such an index answers `Matcher.match_vectors` and `Matcher.nearest`; photos it c
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +18,15 @@ from embedder.labelled_vectors import LabelledVectors
 from embedder.validation import DEFAULT_TEMPERATURE
 from index.building import refuse_other_file, replacing
 from index.database import only_writer, refuse_folder
-from index.editing import opened_alone, refuse_known
+from index.editing import refuse_known
 from index.finishing import finish_ready_made
 from index.matching import unit_rows
+from index.places import DatabaseUrl, Place, Where, place_of
 from index.rows import Item
 from index.schema import ELSEWHERE, MOST_DIM, IndexInfo
 from index.statistics import gather
 from index.store import Store
+from index.stores import AnyStore, change_store
 
 Floats = npt.NDArray[np.floating]
 Vectors = npt.NDArray[np.float32]
@@ -51,7 +52,7 @@ class VectorsReport:
 def build_from_vectors(
     vectors: Floats,
     items: Sequence[str],
-    path: str | os.PathLike[str] = "items.index",
+    path: Where = "items.index",
     *,
     held_out: tuple[Floats, Sequence[str]] | None = None,
 ) -> VectorsReport:
@@ -66,7 +67,7 @@ def build_from_vectors(
     Args:
         vectors: float (photos, dim), of any length but zero; scaled to unit norm here.
         items: the id of each photo's item, in any order.
-        path: the index file.
+        path: of the index: a file, or the URL of a database.
         held_out: vectors (photos, dim) and item ids of photos like those to be matched, which do
             not go into the index; 20 or more of at least three items of it.
 
@@ -76,25 +77,31 @@ def build_from_vectors(
         ValueError: the vectors are not (photos, dim), finite and other than zero, or not as many as
             the ids.
     """
-    path = Path(path)
+    path = place_of(path)
     known = _labelled(vectors, items, None, path)
     if not known.items:
         raise CatalogueError(f"{path}: expected vectors of at least one item, found none")
     dim = known.vectors.shape[1]
     given = None if held_out is None else _labelled(*held_out, dim, path)
+    if isinstance(path, DatabaseUrl):
+        from index.publishing import build_shared
+
+        return build_shared(path, lambda local: _replace(known, given, local))
+    return _replace(known, given, path)
+
+
+def _replace(known: LabelledVectors, given: LabelledVectors | None, path: Path) -> VectorsReport:
     refuse_folder(path)
     refuse_other_file(path)
     with only_writer(path, "another build"), replacing(path) as unfinished:
         return _build(known, given, unfinished)
 
 
-def add_vectors(
-    path: str | os.PathLike[str], item_id: str, vectors: Floats, *, replace: bool = False
-) -> int:
+def add_vectors(path: Where, item_id: str, vectors: Floats, *, replace: bool = False) -> int:
     """Add one item to an index of vectors, in place, as `index.editing.add_item` adds photos.
 
     Args:
-        path: the index file.
+        path: of the index: a file, or the URL of a database.
         item_id: of the item.
         vectors: float (photos, dim), made as those of the index were.
         replace: whether an item of that id may be there already.
@@ -109,9 +116,10 @@ def add_vectors(
         ModelError: the index is of photos, embedded with a model.
         ValueError: the vectors are not (photos, dim), finite and other than zero.
     """
-    path = Path(path)
+    path = place_of(path)
     item_id = checked_id(item_id, str(path))
-    with opened_alone(path) as store:
+
+    def put(store: AnyStore) -> int:
         refuse_known(store, ELSEWHERE, item_id, replace)
         found = _gathered(item_id, unit_rows(vectors, store.info.dim))
         if found is None:
@@ -119,11 +127,13 @@ def add_vectors(
         store.remove([item_id])
         store.put(found)
         store.commit()
-    return found.photos
+        return found.photos
+
+    return change_store(path, put)
 
 
 def _labelled(
-    vectors: Floats, items: Sequence[str], dim: int | None, path: Path
+    vectors: Floats, items: Sequence[str], dim: int | None, path: Place
 ) -> LabelledVectors:
     """Checked, and in the order of the items."""
     array = np.asarray(vectors)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +12,10 @@ from embedder.errors import IndexFileError
 from index.calibration import read_background, read_calibration
 from index.database import is_damage
 from index.kept_photos import kept_beside, kept_problems
+from index.places import Where, place_of
 from index.schema import MEND, IndexInfo
 from index.store import Store
+from index.stores import AnyStore, open_store
 from index.whitening import read_score_space, whole_spreads
 
 _AT_ONCE = 500
@@ -40,25 +41,25 @@ class Verified:
 
 
 def verify_index(
-    path: str | os.PathLike[str] = "items.index",
+    path: Where = "items.index",
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verified:
     """Look at all of an index: structure, checksums, and that what is read can be used.
 
     Args:
-        path: of the index.
+        path: of the index: a file, or the URL of a database.
         on_progress: called with (items done, items in all).
 
     Raises:
         IndexFileError: there is none, it is another database or of another version, cannot be
             read, or another program holds it.
     """
-    path = Path(path)
+    path = place_of(path)
     kept = tuple(kept_problems(kept_beside(path)))
-    if not path.is_file():
+    if isinstance(path, Path) and not path.is_file():
         Store.open(path)  # says what is expected
     try:
-        with Store.open(path) as store:
+        with open_store(path) as store:
             problems = list(dict.fromkeys(_problems(store, on_progress)))
             return Verified(store.info, len(store), tuple(problems), kept)
     except IndexFileError as error:
@@ -67,7 +68,7 @@ def verify_index(
         return Verified(None, 0, (str(error),), kept)
 
 
-def _problems(store: Store, on_progress: Callable[[int, int], None]) -> Iterator[str]:
+def _problems(store: AnyStore, on_progress: Callable[[int, int], None]) -> Iterator[str]:
     parts: list[Callable[[], object]] = [
         lambda: read_score_space(store),
         lambda: read_calibration(store),
@@ -82,7 +83,7 @@ def _problems(store: Store, on_progress: Callable[[int, int], None]) -> Iterator
         yield f"{store.path}: {found}: {MEND}"
 
 
-def _damaged_items(store: Store, on_progress: Callable[[int, int], None]) -> Iterator[str]:
+def _damaged_items(store: AnyStore, on_progress: Callable[[int, int], None]) -> Iterator[str]:
     ids, done, total = store.ids(), 0, len(store)
     while True:
         try:
@@ -101,12 +102,12 @@ def _damaged_items(store: Store, on_progress: Callable[[int, int], None]) -> Ite
         on_progress(done, total)
 
 
-def _read_items(store: Store, ids: list[str]) -> None:
+def _read_items(store: AnyStore, ids: list[str]) -> None:
     store.statistics(ids)
     store.references(ids)
 
 
-def _refuse_damaged_spreads(store: Store) -> None:
+def _refuse_damaged_spreads(store: AnyStore) -> None:
     whole = {item_id for item_id, _ in whole_spreads(store)}
     for item_id, _ in store.spreads():
         if item_id not in whole:

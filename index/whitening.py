@@ -22,6 +22,7 @@ from index.parts import damaged_part, put_part, read_part
 from index.rows import Item
 from index.statistics import RunningItem
 from index.store import Store
+from index.stores import AnyStore
 
 _SCORE_SPACE = "score_space"  # its name in the index
 
@@ -69,7 +70,7 @@ def put_spread(store: Store, item: Item, running: RunningItem) -> None:
     store.put_spread(item.item_id, content + _checksum(item.item_id, content))
 
 
-def whole_spreads(store: Store) -> Iterator[tuple[str, Spread]]:
+def whole_spreads(store: AnyStore) -> Iterator[tuple[str, Spread]]:
     """Item ids and spreads of a store, in the order of the ids; damaged ones are left out."""
     for item_id, content in store.spreads():
         if isinstance(item_id, str) and (spread := _spread(item_id, content, store.info.dim)):
@@ -102,7 +103,7 @@ def write_score_space(store: Store, space: ScoreSpace | None) -> None:
     put_part(store, _SCORE_SPACE, content)
 
 
-def read_score_space(store: Store) -> ScoreSpace | None:
+def read_score_space(store: AnyStore) -> ScoreSpace | None:
     """The score space of a finished index; None if its scores are plain cosines.
 
     Raises:

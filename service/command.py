@@ -14,6 +14,7 @@ import click
 
 from cli.output import index_option, jobs_option, model_option, say
 from embedder.errors import MissingExtraError
+from index.places import Place
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -73,7 +74,7 @@ _MB = 1_000_000
 )
 @jobs_option
 def serve(
-    index: Path,
+    index: Place,
     model: Path,
     host: str,
     port: int,

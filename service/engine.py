@@ -17,7 +17,8 @@ from embedder.errors import in_one_line
 from index import Matcher
 from index.database import refuse_other_model, refuse_photos
 from index.optimizing import is_small
-from index.store import Store
+from index.places import DatabaseUrl
+from index.stores import open_store, place_stamp
 from service.line import Line
 from service.refusals import RefusedError, busy
 from service.settings import Settings
@@ -34,7 +35,7 @@ class Generation:
 
     Attributes:
         matcher: open, and warm.
-        stamp: what the file was known by.
+        stamp: what the file was known by, or what the database said of it.
         items: how many it has.
         searchable: set when the whole index can be searched at once.
     """
@@ -143,7 +144,7 @@ class Engine:
         """Open the index anew if it has changed; the one that is open stays if that fails."""
         with self._changing:
             try:
-                if self._stamp() != self._generation.stamp:
+                if self._generation.matcher.store.stamp() != self._generation.stamp:
                     old, self._generation = self._generation, self._open()
                     old.leave()
                 self.trouble = None
@@ -171,16 +172,13 @@ class Engine:
             _LOG.warning("the index stays as it was opened: %s", trouble)
         self.trouble = trouble
 
-    def _stamp(self) -> Stamp:
-        found = self.settings.index.stat()
-        return found.st_ino, found.st_mtime_ns, found.st_size
-
     def _open(self) -> Generation:
         # Before it is opened: what changes meanwhile is seen at the next look.
         path = self.settings.index
-        stamp = self._stamp() if path.exists() else (0, 0, 0)
+        there = isinstance(path, DatabaseUrl) or path.exists()
+        stamp = place_stamp(path) if there else (0, 0, 0)
         with ExitStack() as undo:
-            store = undo.enter_context(Store.open(path))
+            store = undo.enter_context(open_store(path))
             refuse_photos(path, store.info)
             line = self._line
             if line is None or line.info.fingerprint != store.info.fingerprint:

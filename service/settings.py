@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embedder.parallel import default_jobs
+from index.places import Place
 
 _FEWEST_CHARACTERS = 16  # of a token: it must not be guessed
 
@@ -17,7 +18,7 @@ class Settings:
     """Of a service.
 
     Attributes:
-        index: the index file.
+        index: the index file, or the URL of a database.
         model: the model folder, or the file of another network.
         token: that requests must bear; none is asked for unless given.
         write_token: that adding and removing must bear; they are refused unless given.
@@ -29,7 +30,7 @@ class Settings:
         jobs: threads that embed photos.
     """
 
-    index: Path
+    index: Place
     model: Path
     token: str | None = None
     write_token: str | None = None

@@ -10,6 +10,7 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,6 +18,10 @@ import pytest
 from embedder import Catalogue, Embedder, read_catalogue
 from embedder.model_files import Architecture, ModelInfo
 from embedder.sample import write_sample
+from index.places import DatabaseUrl
+
+if TYPE_CHECKING:
+    from databases import Databases
 
 # For the tests that need what makes their photos and ids; `tests` is no package.
 sys.path.append(str(Path(__file__).parent / "made"))
@@ -135,6 +140,32 @@ def everything() -> Callable[[Path], list[list[tuple[object, ...]]]]:
         return found
 
     return read
+
+
+@pytest.fixture(scope="session")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """A PostgreSQL server with pgvector, which is stopped in the end."""
+    from databases import server
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        with server(tmp_path_factory.mktemp("server") / "data") as running:
+            yield running
+
+
+@pytest.fixture
+def database(databases: Databases) -> str:
+    """The URL of a new database."""
+    return databases.new()
+
+
+@pytest.fixture(params=["file", "postgres"])
+def stored(request: pytest.FixtureRequest) -> Callable[[Path], Path | DatabaseUrl]:
+    """Put an index file into the store under test: it stays, or goes into a new database."""
+    if request.param == "file":
+        return lambda path: path
+    databases: Databases = request.getfixturevalue("databases")
+    return lambda path: DatabaseUrl(databases.with_index(path))
 
 
 @pytest.fixture

@@ -20,13 +20,13 @@ def toward(angle):
 
 
 @pytest.fixture
-def matcher(tmp_path):
+def matcher(tmp_path, stored):
     """Items at 0, 30, 90 and 180 degrees."""
     with Store.create(tmp_path / "items.index", IndexInfo("f" * 64, DIM, TEMPERATURE, "")) as store:
         for angle in (0, 30, 90, 180):
             store.put(Item(f"at-{angle}", toward(angle), 5, 0.1, "a.jpg", b""))
         store.commit()
-    with Matcher.open(tmp_path / "items.index") as matcher:
+    with Matcher.open(stored(tmp_path / "items.index")) as matcher:
         yield matcher
 
 
@@ -154,11 +154,11 @@ def test_every_kind_of_photo_gives_the_same_match(index, random_model, catalogue
 
 
 def test_an_unreadable_photo_changes_nothing_for_the_others(
-    index, random_model, catalogue, photos, tmp_path
+    index, random_model, catalogue, photos, tmp_path, stored
 ):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"<html>")
-    with Matcher.open(index, random_model) as matcher:
+    with Matcher.open(stored(index), random_model) as matcher:
         good = matcher.match(photos, list(catalogue.items))
         mixed = matcher.match([bad, *photos, tmp_path / "none.jpg"], list(catalogue.items))
     assert mixed[1:-1] == good.matches
@@ -168,8 +168,8 @@ def test_an_unreadable_photo_changes_nothing_for_the_others(
     assert mixed[-1].reason == "no such file"
 
 
-def test_matching_works_from_several_threads(index, random_model, catalogue, photos):
-    with Matcher.open(index, random_model) as matcher:
+def test_matching_works_from_several_threads(index, random_model, catalogue, photos, stored):
+    with Matcher.open(stored(index), random_model) as matcher:
         expected = matcher.match(photos, list(catalogue.items))
         with ThreadPoolExecutor(4) as pool:
             found = pool.map(lambda _: matcher.match(photos, list(catalogue.items)), range(8))

@@ -9,6 +9,7 @@ from embedder.errors import IndexFileError
 from index import build_from_vectors, scanning
 from index.scanning import scan
 from index.store import Store
+from index.stores import open_store
 
 ITEMS = 25
 
@@ -23,8 +24,8 @@ def index(tmp_path, monkeypatch):
     return path
 
 
-def test_blocks_together_are_all_items_as_they_are_fetched_one_by_one(index):
-    with Store.open(index) as store:
+def test_blocks_together_are_all_items_as_they_are_fetched_one_by_one(index, stored):
+    with open_store(stored(index)) as store:
         blocks = list(scan(store))
         assert [len(block.ids) for block in blocks] == [10, 10, 5]
         numbers = np.concatenate([block.numbers for block in blocks])

@@ -24,7 +24,7 @@ from index import (
 from index.optimizing import chosen_kind
 from index.scanning import numbered, span
 from index.search_file import NoSearchFileError, open_search_file, search_path
-from index.store import Store
+from index.stores import open_store
 from index.whitening import read_score_space
 
 ITEMS, DIM, QUERIES, TOP = 3000, 16, 40, 10
@@ -48,8 +48,12 @@ def built(tmp_path_factory):
 
 
 @pytest.fixture
-def index(built, tmp_path):
-    return shutil.copy(built, tmp_path / "items.index")
+def index(built, tmp_path, stored, monkeypatch):
+    """The same to change, in either store."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    place = stored(built)
+    search_path(place).parent.mkdir(parents=True, exist_ok=True)
+    return shutil.copy(built, tmp_path / "items.index") if place is built else place
 
 
 @pytest.fixture
@@ -65,7 +69,7 @@ def asked():
 
 def naive(path, vectors, count=TOP):
     """Ids and cosines in the score space, from all centroids at once."""
-    with Store.open(path) as store:
+    with open_store(path) as store:
         ids = list(store.ids())
         centroids, _ = store.centroids(ids)
         space = read_score_space(store)
@@ -150,7 +154,7 @@ def test_items_added_and_removed_since_are_seen_without_another_file(index, larg
 def test_where_the_last_row_was_replaced_the_file_is_made_again(index, large):
     # Its number is given to another item, which the file does not know.
     optimize(index)
-    with Store.open(index) as store:
+    with open_store(index) as store:
         _, last = span(store)
         (last_id,) = numbered(store, np.array([last])).ids
     vector = -made_up(ITEMS, 0)[:1]
@@ -168,7 +172,7 @@ def test_a_file_of_another_index_is_not_trusted(index, large, tmp_path):
     optimize(other)
     shutil.copy(search_path(other), search_path(index))
     with (
-        Store.open(index) as store,
+        open_store(index) as store,
         pytest.raises(NoSearchFileError, match=r"of another index"),
     ):
         open_search_file(store, read_score_space(store))
@@ -188,7 +192,7 @@ def test_damage_anywhere_is_seen_and_mended(index, large, kind):
         damaged = bytearray(whole)
         damaged[at] ^= 1 << rng.integers(8)
         path.write_bytes(bytes(damaged))
-        with Store.open(index) as store, pytest.raises(NoSearchFileError):
+        with open_store(index) as store, pytest.raises(NoSearchFileError):
             open_search_file(store, read_score_space(store))
     for cut in (b"", whole[:10], whole[: len(whole) // 2], whole[:-1]):
         path.write_bytes(cut)
@@ -208,7 +212,7 @@ def test_notes_that_cannot_be_are_refused(index, large):
         content = json.dumps(notes | wrong).encode()
         signed = whole[: -48 - length] + content + len(content).to_bytes(8, "little")
         path.write_bytes(signed + hashlib.sha256(signed).digest() + whole[-8:])
-        with Store.open(index) as store, pytest.raises(NoSearchFileError):
+        with open_store(index) as store, pytest.raises(NoSearchFileError):
             open_search_file(store, read_score_space(store))
     assert search(index, asked()[:3])[0] == naive(index, asked()[:3])[0]
 
@@ -230,7 +234,7 @@ def test_lists_that_were_not_looked_into_are_where_more_is_asked_for(index, larg
 def test_an_open_matcher_sees_what_others_add_and_remove(index, large):
     optimize(index)
     vectors = asked()[:2]
-    with Store.open(index) as store:
+    with open_store(index) as store:
         highest = [span(store)[1] - at for at in range(2)]
         last, before = (numbered(store, np.array([number])).ids[0] for number in highest)
         kept, _ = store.centroids([last])
@@ -279,7 +283,7 @@ def test_a_kind_that_was_asked_for_is_kept_until_another_is(index, large):
         assert search_path(index).read_bytes() == before
 
     def kind_there():
-        with Store.open(index) as store:
+        with open_store(index) as store:
             return open_search_file(store, read_score_space(store)).notes.kind
 
     assert optimize(index).kind == "flat"
@@ -296,7 +300,7 @@ def test_a_kind_that_was_asked_for_is_kept_until_another_is(index, large):
 
 def test_a_small_index_keeps_the_search_file_that_was_asked_for(index):
     optimize(index, "sq")
-    with Store.open(index) as store:
+    with open_store(index) as store:
         ids = list(store.ids())
     build_from_vectors(made_up(ITEMS, 0), ids, index)
     assert optimize(index).kind == "sq"
@@ -307,7 +311,7 @@ def test_a_small_index_keeps_the_search_file_that_was_asked_for(index):
 
 @pytest.mark.parametrize("kind", ["sq", "pq"])
 def test_what_faiss_warns_of_reaches_nobody(index, large, kind, capfd):
-    with Store.open(index) as store:
+    with open_store(index) as store:
         ids = list(store.ids())
     remove_items(index, ids[300:])
     assert optimize(index, kind).items == 300
@@ -319,7 +323,7 @@ def test_names_that_are_no_texts_and_numbers_with_gaps(built, tmp_path, large):
     os.mkdir(folder)  # noqa: PTH102 - of bytes
     index = shutil.copy(built, os.fsdecode(folder + b"/items.index"))
     index = Path(index)
-    with Store.open(index) as store:
+    with open_store(index) as store:
         ids = list(store.ids())
     remove_items(index, [item_id for at, item_id in enumerate(ids) if at % 7])
     for kind in ("sq", "hnsw"):
@@ -328,12 +332,12 @@ def test_names_that_are_no_texts_and_numbers_with_gaps(built, tmp_path, large):
 
 
 def test_too_few_items_for_a_kind_are_said_in_a_line(index, large):
-    with Store.open(index) as store:
+    with open_store(index) as store:
         ids = list(store.ids())
     remove_items(index, ids[50:])
     with pytest.raises(IndexFileError, match=r"items\.index\.search: FAISS cannot make it"):
         optimize(index, "pq")
-    assert not list(index.parent.glob("*.building"))
+    assert not list(search_path(index).parent.glob("*.building"))
 
 
 def test_many_photos_are_searched_in_parts(index, large, monkeypatch):
@@ -379,7 +383,7 @@ def test_the_kind_follows_from_size_and_memory():
 def test_an_index_without_items_and_a_kind_that_is_none(index, tmp_path):
     with pytest.raises(ValueError, match="expected a kind of flat, hnsw, sq, pq, got 'tree'"):
         optimize(index, "tree")
-    with Store.open(index) as store:
+    with open_store(index) as store:
         ids = list(store.ids())
     remove_items(index, ids)
     with pytest.raises(IndexFileError, match="expected an index with items"):
