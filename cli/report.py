@@ -57,6 +57,7 @@ def report_pieces(
     facts: Sequence[tuple[str, str]],
     jobs: int | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    most: int | None = None,
 ) -> Iterator[str]:
     """A report, piece by piece.
 
@@ -68,6 +69,7 @@ def report_pieces(
         facts: what it says of the match: labels and texts.
         jobs: threads; all cores unless given.
         on_progress: called with (pictures drawn, pictures).
+        most: pixels that a photo may have; as many as any photo unless given.
     """
     pairs = sorted(zip(matches, objects, strict=True), key=lambda pair: doubt(pair[0]))
     ids = _items(matches, missing)
@@ -83,7 +85,7 @@ def report_pieces(
         facts=facts,
         notes=_notes(references, store),
     )
-    yield from page(contents, _shown(pairs, side, jobs, done))
+    yield from page(contents, _shown(pairs, partial(thumbnail, side=side, most=most), jobs, done))
 
 
 def facts_of(
@@ -124,13 +126,13 @@ def _photos(given: Photo | Views) -> tuple[Photo, ...]:
 
 def _shown(
     pairs: Sequence[tuple[Match, Photo | Views]],
-    side: int,
+    draw: Callable[[Photo], Drawn],
     jobs: int | None,
     done: Callable[[], None],
 ) -> Iterator[Shown]:
     """Matches with their photos, drawn on threads a little ahead of those that are taken."""
     photos = (photo for _, given in pairs for photo in _photos(given))
-    drawn = ordered_map(partial(thumbnail, side=side), photos, jobs)
+    drawn = ordered_map(draw, photos, jobs)
     for match, given in pairs:
         views: list[tuple[str, Drawn]] = []
         for at, photo in enumerate(_photos(given)):

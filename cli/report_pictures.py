@@ -44,17 +44,18 @@ def side_of(pictures: int) -> int:
     return _LARGE if pictures <= _MANY else _SMALL
 
 
-def shrunk(photo: Photo, side: int) -> tuple[bytes, int, int]:
+def shrunk(photo: Photo, side: int, most: int | None = None) -> tuple[bytes, int, int]:
     """A photo made small and upright: a JPEG, its width and its height.
 
     Args:
         photo: in any form.
         side: the most pixels of its longer side; a smaller photo stays as it is.
+        most: pixels that it may have; as many as any photo unless given.
 
     Raises:
         PhotoError: it cannot be read.
     """
-    with opened(photo, side) as image:
+    with opened(photo, side, most=most) as image:
         small = flat(image)
         small.thumbnail((side, side))
         content = io.BytesIO()
@@ -64,10 +65,10 @@ def shrunk(photo: Photo, side: int) -> tuple[bytes, int, int]:
     return content.getvalue(), *small.size
 
 
-def thumbnail(photo: Photo, side: int) -> Drawn:
+def thumbnail(photo: Photo, side: int, most: int | None = None) -> Drawn:
     """A photo as `shrunk` makes it, or why it cannot be."""
     try:
-        content, width, height = shrunk(photo, side)
+        content, width, height = shrunk(photo, side, most)
     except PhotoError as error:
         return error
     return Picture(f"data:image/jpeg;base64,{base64.b64encode(content).decode()}", width, height)

@@ -62,9 +62,10 @@ def place_of(where: Where) -> Place:
     text = os.fspath(where)
     if is_url(text):
         return DatabaseUrl(text)
-    if re.match("postgres(ql)?:/", text):
+    if re.match(r"(?i)postgres\w*(\+\w+)?:/", text):  # not repeated: a password may be in it
         raise IndexFileError(
-            "expected the URL of a database as a text, postgresql://user@host/name, found a path"
+            "expected the URL of a database as a text, postgresql://user@host/name, found a path "
+            "or another scheme"
         )
     return Path(text)
 

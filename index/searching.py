@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -18,6 +19,7 @@ from index.views import Embedded, Views, pooled, unreadable_views
 
 _ROWS_AT_ONCE = 20_000  # fetched by number
 _PHOTOS_AT_ONCE = 500
+_SECONDS_WITHOUT = 10.0
 
 
 class Searcher:
@@ -30,7 +32,7 @@ class Searcher:
     def __init__(self, store: AnyStore, space: ScoreSpace | None) -> None:
         self._store, self._space = store, space
         self._file: SearchFile | None = None
-        self._without = False  # whether none can be made
+        self._look_again = 0.0  # when to look for a file again that could not be had
 
     def nearest(
         self,
@@ -47,9 +49,10 @@ class Searcher:
         if count < 1:
             raise ValueError(f"expected a count of 1 or more, got {count}")
         file = self._file
-        if file is None and not self._without:
+        if file is None and time.monotonic() >= self._look_again:
             file = self._file = current_search_file(self._store, self._space, on_making)
-            self._without = file is None and not is_small(self._store)
+            if file is None and not is_small(self._store):  # another process may be making it
+                self._look_again = time.monotonic() + _SECONDS_WITHOUT
         found: list[tuple[Neighbour, ...]] = []
         for start in range(0, len(asked), _PHOTOS_AT_ONCE):
             some = asked[start : start + _PHOTOS_AT_ONCE].astype(np.float32)

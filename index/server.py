@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -22,6 +23,7 @@ except ImportError:
 # What the URL does not say: neither a server that does not answer nor a network that forgets a
 # connection is waited for without end.
 _USUAL = {"connect_timeout": 10, "tcp_user_timeout": 10_000, "application_name": "embed"}
+_SECONDS_UNREACHED = 1.0
 _MOST_SAID = 300  # characters of what the server says
 
 
@@ -47,9 +49,13 @@ class Server:
         self.url, self._writable = url, writable
         self._one_at_a_time = threading.RLock()
         self._in_transaction = False
+        self._unreached = ("", 0.0)  # why, and until when nobody need try again
         self._connect()
 
     def _connect(self) -> None:
+        why, until = self._unreached
+        if time.monotonic() < until:  # those who waited meanwhile would each wait as long
+            raise ServerError(why)
         given = _parameters(self.url)
         try:
             self._connection = psycopg.connect(
@@ -59,10 +65,12 @@ class Server:
                 self._connection.execute("SET default_transaction_read_only = on")
         except psycopg.Error as error:
             what = in_one_line(error, _MOST_SAID)
-            raise ServerError(
+            why = (
                 f"{self.url}: the database cannot be reached: {what}: correct the URL, or see that "
                 "the server runs"
-            ) from error
+            )
+            self._unreached = (why, time.monotonic() + _SECONDS_UNREACHED)
+            raise ServerError(why) from error
         self._cursor = self._connection.cursor(binary=True)
 
     def close(self) -> None:

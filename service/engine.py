@@ -37,13 +37,11 @@ class Generation:
         matcher: open, and warm.
         stamp: what the file was known by, or what the database said of it.
         items: how many it has.
-        searchable: set when the whole index can be searched at once.
     """
 
     def __init__(self, matcher: Matcher, stamp: Stamp) -> None:
         self.matcher, self.stamp = matcher, stamp
         self.items = len(matcher.store)
-        self.searchable = threading.Event()
         self._users = 1  # the engine
         self._lock = threading.Lock()
 
@@ -81,7 +79,10 @@ class Engine:
         self.trouble: str | None = None
         self._photos = ThreadPoolExecutor(settings.jobs, "photos")
         self._requests = ThreadPoolExecutor(settings.queue, "requests")
-        self._changing = threading.Lock()
+        self._preparing = ThreadPoolExecutor(1, "search")
+        self._changing, self._exchanging = threading.Lock(), threading.Lock()
+        self._searched: Generation | None = None  # an older one until the newest is prepared
+        self._to_search: Generation | None = None
         self._line: Line | None = None
         self._generation = self._open()
 
@@ -90,11 +91,28 @@ class Engine:
         """The newest that could be opened."""
         return self._generation
 
+    @property
+    def searchable(self) -> bool:
+        """Whether the whole index can be searched, as it is or was a moment ago."""
+        return self._searched is not None
+
+    def refuse_unsearchable(self) -> None:
+        """See that the whole index can be searched.
+
+        Raises:
+            RefusedError: what that needs is still being made.
+        """
+        if not self.searchable:
+            wanted = "the search of the whole index is being made ready: try again"
+            raise RefusedError(503, wanted, {"Retry-After": "5"})
+
     @contextmanager
-    def used(self) -> Iterator[Matcher]:
-        """The matcher of the newest generation, which stays open in it."""
-        while not (generation := self._generation).join():
-            pass  # another one took its place just now
+    def used(self, search: bool = False) -> Iterator[Matcher]:
+        """The matcher of the newest generation, or that can be searched; it stays open in it."""
+        while True:
+            generation = (self._searched if search else None) or self._generation
+            if generation.join():  # otherwise another one took its place just now
+                break
         try:
             yield generation.matcher
         finally:
@@ -113,12 +131,14 @@ class Engine:
         self,
         function: Callable[[Matcher, Callable[[int, int], None]], Result],
         gone: threading.Event,
+        search: bool = False,
     ) -> Result:
         """Do what a request asks for, on another thread.
 
         Args:
             function: takes a matcher, and what is to be called as photos are done.
             gone: set when nobody waits for it any more; it ends early then.
+            search: whether it searches the whole index.
 
         Raises:
             RefusedError: as many wait as may.
@@ -131,7 +151,7 @@ class Engine:
                 raise GoneError
 
         def run() -> Result:
-            with self.used() as matcher:
+            with self.used(search) as matcher:
                 return function(matcher, on_progress)
 
         self.waiting += 1
@@ -163,9 +183,11 @@ class Engine:
 
     def close(self) -> None:
         """End all threads, and close the index."""
-        self._requests.shutdown(cancel_futures=True)
-        self._photos.shutdown(cancel_futures=True)
-        self._generation.leave()
+        self._photos.shutdown(wait=False, cancel_futures=True)  # who waits for them ends then
+        for pool in (self._requests, self._photos, self._preparing):
+            pool.shutdown(cancel_futures=True)
+        for generation in filter(None, (self._generation, self._searched)):
+            generation.leave()
 
     def _say(self, trouble: str) -> None:
         if trouble != self.trouble:
@@ -183,9 +205,9 @@ class Engine:
             line = self._line
             if line is None or line.info.fingerprint != store.info.fingerprint:
                 model = Embedder.open(self.settings.model)
+                refuse_other_model(path, store.info, model.info.fingerprint)
                 line = Line(model, self._photos, self.settings.jobs, self.settings.pixels)
                 line.warm_up()
-            refuse_other_model(path, store.info, line.info.fingerprint)
             self._line = line
             matcher = Matcher(store, self.settings.model, line)
             generation = Generation(matcher, stamp)
@@ -202,35 +224,31 @@ class Engine:
         if first is not None:
             matcher.match_vectors(vector, [first])
         if first is None or is_small(matcher.store):
-            generation.searchable.set()
+            self._search_with(generation)
             return
 
         def prepare() -> None:
             try:
-                matcher.search_vectors(vector, 1)
-                generation.searchable.set()
-            except EmbedError as error:
-                self._say(str(error))
+                if self._to_search is generation:  # and no newer one was opened meanwhile
+                    matcher.search_vectors(vector, 1)
+            except Exception as error:  # who searches hears of it, or finds that it has passed
+                _LOG.warning("a search of the whole index failed: %s", in_one_line(error))
             finally:
+                self._search_with(generation)
                 generation.leave()
 
+        self._to_search = generation
         generation.join()
-        threading.Thread(target=prepare, name="search", daemon=True).start()
+        self._preparing.submit(prepare)
+
+    def _search_with(self, generation: Generation) -> None:
+        """Let searches use it from now on."""
+        generation.join()
+        with self._exchanging:
+            old, self._searched = self._searched, generation
+        if old is not None:
+            old.leave()
 
 
 class GoneError(Exception):
     """The client of a request has gone: nobody waits for its answer."""
-
-
-def refuse_unready(generation: Generation) -> None:
-    """See that the whole index can be searched.
-
-    Raises:
-        RefusedError: what that needs is still being made.
-    """
-    if not generation.searchable.is_set():
-        raise RefusedError(
-            503,
-            "the search of the whole index is being made ready: try again",
-            {"Retry-After": "5"},
-        )

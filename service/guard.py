@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -40,10 +41,19 @@ class Guard:
         body_bytes: the most of a request's body.
         only_loopback: whether requests must name this machine as their host: otherwise a page from
             elsewhere, whose name was made to lead here, could ask in its reader's browser.
+        refuse_if_full: raises where a request with photos would not be worked on; asked before
+            anything else is done about it, as there may be many.
     """
 
-    def __init__(self, app: ASGIApp, body_bytes: int, only_loopback: bool) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        body_bytes: int,
+        only_loopback: bool,
+        refuse_if_full: Callable[[], None],
+    ) -> None:
         self._app = app
+        self._refuse_if_full = refuse_if_full
         self.body_bytes = body_bytes
         self.only_loopback = only_loopback
 
@@ -58,6 +68,8 @@ class Guard:
         answer = _Answer(send, body)
         try:
             self._refuse(headers)
+            if scope["method"] == "POST":
+                self._refuse_if_full()
             await self._answer(scope, body.receive, answer.send)
         except RefusedError as refused:
             if not answer.began:

@@ -12,7 +12,6 @@ from cli.report_pictures import shrunk
 from embedder.catalogue import is_listable, same_form
 from embedder.errors import ModelError, PhotoError
 from index import AddReport, Matcher, add_item, remove_items
-from index.candidates import unknown_ids_error
 from service.documents import (
     AddedDocument,
     IndexDocument,
@@ -130,21 +129,21 @@ async def add(request: Request) -> AddedDocument:
 async def remove(request: Request, item_id: str) -> RemovedDocument:
     """As `embed remove`: an item of the catalogue comes back when the index is built again."""
     engine = engine_of(request)
+    async for _ in request.stream():  # what it may send says nothing
+        pass
 
-    def run(matcher: Matcher) -> int:
+    def run(matcher: Matcher, done: Progress) -> int:
         return remove_items(engine.settings.index, [_known(matcher, item_id)])
 
-    with _few(request):
-        with engine.used() as matcher:
-            removed = await asyncio.to_thread(run, matcher)
-        await asyncio.to_thread(engine.refresh)
+    removed = await answered(request, run)
+    await asyncio.to_thread(engine.refresh)
     return RemovedDocument(removed=removed)
 
 
 def _known(matcher: Matcher, item_id: str) -> str:
     known = same_form(item_id)
     if not is_listable(known) or not matcher.store.has(known):
-        raise RefusedError(404, str(unknown_ids_error([known], matcher.store)))
+        raise RefusedError(404, f"no such item: '{known[:200]}'")
     return known
 
 

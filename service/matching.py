@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Sequence
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -12,15 +13,17 @@ from cli.output import json_text
 from cli.page import made
 from cli.report import report_pieces
 from embedder.errors import in_one_line
-from index import Matcher, Matches, Views, read_candidates
+from index import Found, Matcher, Matches, Views, read_candidates
+from index.describing import MAX_ERROR
 from service.documents import MatchesDocument, SearchDocument, form_body
-from service.engine import refuse_unready
 from service.forms import Form
 from service.refusals import RefusedError
 from service.requests import Progress, answered, engine_of, form_of, number, whole, yes
 from service.tokens import reader
 
 router = APIRouter(dependencies=[Depends(reader)], tags=["photos"])
+
+_one_at_a_time = threading.Lock()  # reports: photos are decoded larger for them than for a match
 
 _PHOTOS = "A file each: JPEG, PNG, WebP, HEIC ... Their order counts, their names do not."
 _VIEWS = {"type": "integer", "minimum": 1, "description": "So many photos in turn show one object."}
@@ -69,19 +72,20 @@ async def match(request: Request) -> Response:
         max_error = number(form.fields, "max_error", 1e-6, 1)
         objects = _objects(form)
 
-        def run(matcher: Matcher, on_progress: Progress) -> Matches:
-            return matcher.match(
+        def run(matcher: Matcher, on_progress: Progress) -> tuple[Matches, str]:
+            found = matcher.match(
                 objects,
                 read_candidates(io.BytesIO(listed), matcher.store.has),
                 independent=independent,
                 unknown=unknown,
-                max_error=0.05 if max_error is None else max_error,
+                max_error=MAX_ERROR if max_error is None else max_error,
                 on_progress=on_progress,
             )
+            return found, json_text(found.to_dict(), None)
 
-        found = await answered(request, run)
+        found, text = await answered(request, run)
     request.app.state.metrics.photos(one.status for one in found)
-    return _json(found.to_dict())
+    return _json(text)
 
 
 @router.post(
@@ -96,15 +100,18 @@ async def match(request: Request) -> Response:
 )
 async def search(request: Request) -> Response:
     """As `embed search --format json`: scores alone, for where no list of candidates is known."""
-    refuse_unready(engine_of(request).generation)
+    engine_of(request).refuse_unsearchable()
     async with form_of(request, "top", "views") as form:
         top = whole(form.fields, "top", 1, 1000) or 10
         objects = _objects(form)
-        found = await answered(
-            request, lambda matcher, done: matcher.search(objects, top, on_progress=done)
-        )
+
+        def run(matcher: Matcher, on_progress: Progress) -> tuple[list[Found], str]:
+            found = matcher.search(objects, top, on_progress=on_progress)
+            return found, json_text({"photos": [one.to_dict() for one in found]}, None)
+
+        found, text = await answered(request, run, search=True)
     request.app.state.metrics.photos("searched" if one.items else "unreadable" for one in found)
-    return _json({"photos": [one.to_dict() for one in found]})
+    return _json(text)
 
 
 @router.post(
@@ -125,32 +132,45 @@ async def search(request: Request) -> Response:
 async def report(request: Request) -> Response:
     """As `embed match --report`; one file, which needs no other and no network."""
     async with form_of(request, "matches", "views") as form:
-        try:
-            document = MatchesDocument.model_validate_json(form.text("matches"))
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, first["loc"])) or "the document"
-            what = in_one_line(f"{where}: {first['msg']}")
-            raise RefusedError(422, f"expected 'matches' as /v1/match gives it: {what}") from None
-        objects, matches = _objects(form), document.to_matches()
-        if len(matches) != len(objects):
-            raise RefusedError(
-                422, f"expected a match for each of {len(objects)} photos, found {len(matches)}"
-            )
-        content = await answered(
-            request, lambda matcher, done: _page(matcher, matches, objects, done)
-        )
+        text, objects = form.text("matches"), _objects(form)
+        most = engine_of(request).settings.pixels
+
+        def run(matcher: Matcher, on_progress: Progress) -> bytes:
+            matches = _matches(text, len(objects))
+            with _one_at_a_time:
+                return _page(matcher, matches, objects, most, on_progress)
+
+        content = await answered(request, run)
     headers = {"Content-Disposition": 'attachment; filename="report.html"'}
     return Response(content, media_type="text/html", headers=headers)
 
 
+def _matches(text: str, count: int) -> Matches:
+    """What a client says of so many photos or objects."""
+    try:
+        document = MatchesDocument.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the document"
+        what = in_one_line(f"{where}: {first['msg']}")
+        raise RefusedError(422, f"expected 'matches' as /v1/match gives it: {what}") from None
+    if len(document.matches) != count:
+        found = len(document.matches)
+        raise RefusedError(422, f"expected a match for each of {count} photos, found {found}")
+    return document.to_matches()
+
+
 def _page(
-    matcher: Matcher, matches: Matches, objects: Sequence[bytes | Views], done: Progress
+    matcher: Matcher,
+    matches: Matches,
+    objects: Sequence[bytes | Views],
+    most: int,
+    done: Progress,
 ) -> bytes:
     info = matcher.store.info
     missing = {item_id: max(pieces, 1) for item_id, pieces in matches.missing.items()}
     facts = [made(), ("Index", f"of {info.created}"), ("Model", info.fingerprint[:12])]
-    pieces = report_pieces(matches, missing, objects, matcher.store, facts, 1, done)
+    pieces = report_pieces(matches, missing, objects, matcher.store, facts, 1, done, most)
     return "".join(pieces).encode(errors="replace")
 
 
@@ -170,5 +190,5 @@ def _objects(form: Form) -> list[bytes | Views]:
     ]
 
 
-def _json(document: object) -> Response:
-    return Response(json_text(document, None), media_type="application/json")
+def _json(text: str) -> Response:
+    return Response(text, media_type="application/json")

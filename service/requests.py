@@ -31,16 +31,15 @@ async def form_of(request: Request, *fields: str) -> AsyncIterator[Form]:
     """The form that a request sends, in memory; it is forgotten afterwards.
 
     Args:
-        request: is not read where too many others wait.
+        request: that is asked.
         fields: what it may have besides photos, each once.
 
     Raises:
         RefusedError: it is none, is too large, comes too slowly, or there is no room for it.
     """
-    engine, memory = engine_of(request), request.app.state.memory
+    settings, memory = engine_of(request).settings, request.app.state.memory
     assert isinstance(memory, Memory)
-    engine.refuse_if_full()
-    settings, form = engine.settings, Form()
+    form = Form()
     names = {"photos": settings.photos, **dict.fromkeys(fields, 1)}
     try:
         kind = request.headers.get("content-type", "")
@@ -52,15 +51,17 @@ async def form_of(request: Request, *fields: str) -> AsyncIterator[Form]:
         memory.give_back(form.held)
 
 
-async def answered(request: Request, function: Callable[[Matcher, Progress], Result]) -> Result:
-    """Do what a request asks for, unless its client goes before.
+async def answered(
+    request: Request, function: Callable[[Matcher, Progress], Result], search: bool = False
+) -> Result:
+    """Do what a request asks for, unless its client goes before; all of the request was read.
 
     Raises:
         RefusedError: as many requests wait as may.
         ClientDisconnect: it has gone.
     """
     gone = threading.Event()
-    work = asyncio.ensure_future(engine_of(request).work(function, gone))
+    work = asyncio.ensure_future(engine_of(request).work(function, gone, search))
     listening = asyncio.ensure_future(request.receive())  # all was read: what comes is its end
     try:
         await asyncio.wait({work, listening}, return_when=asyncio.FIRST_COMPLETED)
@@ -70,6 +71,8 @@ async def answered(request: Request, function: Callable[[Matcher, Progress], Res
     except GoneError:
         raise ClientDisconnect from None
     finally:
+        if not work.done():
+            gone.set()  # the server ends
         listening.cancel()
 
 

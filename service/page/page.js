@@ -172,6 +172,7 @@ function takeResults(found, given) {
     const now = given.photos.indexOf(before.photos[at]);
     if (now >= 0 && (itemId === null || candidates.has(itemId))) choices.set(now, itemId);
   }
+  results.saved = choices.size === 0;
   if (before) release(before.photos);
   results.update = showResults(results, choose);
   element("status").textContent = headline(showRevised());
@@ -203,8 +204,10 @@ function choose(at, itemId) {
   } else {
     // Its item may be with a photo that was set by hand: that one is taken back then.
     const own = found.matches[at].item_id;
-    const holder = [...choices].reverse().find(([, other]) => other === own);
-    if (own !== null && revised(found, choices).matches[at].item_id === null) choices.delete(holder[0]);
+    for (const [holder, other] of own === null ? [] : [...choices].reverse()) {
+      if (revised(found, choices).matches[at].item_id === own) break;
+      if (other === own) choices.delete(holder);
+    }
   }
   results.saved = choices.size === 0;
   const document = showRevised();
@@ -230,7 +233,7 @@ async function report() {
   const answer = await send("v1/report", body, "Drawing the report");
   if (!answer) return;
   save("report.html", answer);
-  results.saved = true;
+  results.saved ||= document === JSON.stringify(revised(results.found, results.choices));
   status("The report is saved.");
 }
 
