@@ -10,6 +10,7 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -149,7 +150,12 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        with server(tmp_path_factory.mktemp("server") / "data") as running:
+        # Not below pytest's own folder: each start of pytest takes it from other users, and
+        # the server of root runs as another one.
+        with (
+            TemporaryDirectory(prefix="embed-", ignore_cleanup_errors=True) as folder,
+            server(Path(folder) / "data") as running,
+        ):
             yield running
 
 
