@@ -13,7 +13,7 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser, par
 from embedder.errors import in_one_line
 from service.refusals import RefusedError, busy
 
-_FIELD_BYTES = 2_000_000  # a list of a hundred thousand candidates; each takes time and memory
+_FIELD_BYTES = 8_000_000  # a list of candidates can name a whole catalogue
 
 
 class Memory:
