@@ -22,6 +22,7 @@ import os
 import platform
 import random
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -40,6 +41,26 @@ from service.settings import Settings
 PHOTOS, CANDIDATES, CLIENTS, BODIES = 10, 10, 32, 64
 LIBRARIES = ("fastapi", "uvicorn", "httptools", "uvloop", "ai-edge-litert", "Pillow")
 QUEUE = Settings.queue
+SOON = 0.05  # seconds in which a refusal has to be there
+# How long the machine itself gave no processor to anybody.
+_PROBE = """
+import os, time
+try:
+    os.nice(-20)
+    who = "first"
+except OSError:
+    who = "as any other"
+late = []
+try:
+    while True:
+        began = time.perf_counter()
+        time.sleep(0.001)
+        late.append(time.perf_counter() - began - 0.001)
+except KeyboardInterrupt:
+    late.sort()
+    most = ", ".join(f"{1e3 * one:.1f}" for one in late[:-4:-1])
+    print(f"{most} ms at most, p99.9 {1e3 * late[len(late) * 999 // 1000]:.1f} ms ({who})")
+"""
 Request = tuple[list[bytes], list[str]]
 
 
@@ -282,12 +303,18 @@ def overload(server: Server, contents: list[bytes], rate: float, seconds: float)
     alone = run(closed(server.port, contents, 1, max(20, seconds / 10)))
     print(f"one client: {len(alone.answered):,}: {milliseconds(alone.answered)}")
     before = server.megabytes("VmRSS")
+    probe = subprocess.Popen([sys.executable, "-c", _PROBE], stdout=subprocess.PIPE, text=True)
     seen = run(open_loop(server.port, contents, 4 * rate, seconds))
+    probe.send_signal(signal.SIGINT)
+    stood_still = probe.communicate()[0].strip()
+    late = sum(took >= SOON for took in seen.refused)
     ratio = np.percentile(seen.answered, 99) / np.percentile(alone.answered, 99)
     print(
         f"{4 * rate:,.0f} requests/s for {seconds:.0f} s, 4 times what it can answer:\n"
         f"  answered {len(seen.answered):,}: {milliseconds(seen.answered)}: p99 {ratio:.2f}x\n"
-        f"  refused {len(seen.refused):,}: {milliseconds(seen.refused)}\n"
+        f"  refused {len(seen.refused):,}: {milliseconds(seen.refused)}; {late:,} of them took "
+        f"{1e3 * SOON:.0f} ms or more\n"
+        f"  a process before all others, which sleeps 1 ms at a time, woke late: {stood_still}\n"
         f"  others {seen.others[:9]}; server runs: {server.process.poll() is None}; "
         f"memory {before:,.0f} to {server.megabytes('VmRSS'):,.0f} MB, "
         f"at most {server.megabytes('VmHWM'):,.0f} MB",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from cli.output import json_option, model_folder_option, print_json, say, share
 from cli.training_progress import training_progress
+
+if TYPE_CHECKING:
+    from embedder.workers import Workers
 
 
 def _amounts(
@@ -159,6 +162,8 @@ def train(
     the right one of 10 candidates. The best epoch is kept. Stop with Ctrl-C whenever you like: the
     same command goes on after the last finished epoch.
 
+    Several hosts train together where TF_CONFIG names them: docs/howto/workers.md.
+
     \b
     Examples:
       embed train catalogue
@@ -168,6 +173,7 @@ def train(
     from embedder import read_catalogue
     from embedder.model_files import Architecture
     from embedder.training_options import Augmentation, Listener, TrainingOptions
+    from embedder.workers import workers_from_environment
 
     options = TrainingOptions(
         architecture=Architecture(backbone, alpha, size, pooling=pooling),
@@ -183,7 +189,8 @@ def train(
         backgrounds=None if backgrounds is None else str(backgrounds),
     )
     found = read_catalogue(catalogue)
-    from embedder.training import train as train_model  # TensorFlow: seconds
+    workers = workers_from_environment()
+    from embedder import training  # TensorFlow: seconds
 
     log = Listener()
     if tensorboard is not None:
@@ -191,7 +198,13 @@ def train(
 
         log = TensorBoardLog(tensorboard)
     with training_progress(log) as listener:
-        info = train_model(found, model, options, listener, replace)
+        if workers is None:
+            info = training.train(found, model, options, listener, replace)
+        else:
+            done = training.train_with_others(found, model, workers, options, listener, replace)
+            if done is None:
+                return _say_who_has_it(workers, as_json)
+            info = done
     facts = info.training
     say(
         f"{model}: epoch {facts['best_epoch']} of {facts['epochs']}, "
@@ -201,3 +214,9 @@ def train(
     say(f"LiteRT agrees (lowest cosine {facts['litert_cosine']:.6f})")
     if as_json:
         print_json({"fingerprint": info.fingerprint, **facts})
+
+
+def _say_who_has_it(workers: Workers, as_json: bool) -> None:
+    say(f"Done; {workers.name(0)} writes the model.")
+    if as_json:
+        print_json({"worker": workers.number, "model": None})

@@ -39,6 +39,9 @@ class _Said(Listener):
     def unreadable(self, photos: tuple[PhotoError, ...]) -> None:
         list_unreadable(photos, "are left out", self.tell)
 
+    def waiting(self, workers: list[str]) -> None:
+        self.tell(f"Waiting for {', '.join(workers)}.")
+
     def resumed(self, epoch: int) -> None:
         self.tell(f"Going on after epoch {epoch}.")
 

@@ -25,6 +25,8 @@ NewBackground = tuple[Pixels, Image.Image]
 """The mask of an item in its photo, uint8 (source, source), and the RGB picture, of the size of the
 result, to put behind it."""
 
+EVERY = slice(None)
+
 _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
 
 _BLURRED = 0.25  # of the photos
@@ -146,8 +148,9 @@ def change_photos(
     changes: Changes,
     behind: Sequence[NewBackground | None],
     size: int | None = None,
+    rows: slice = EVERY,
 ) -> Pixels:
-    """Apply drawn changes: uint8 (count, source, source, 3) -> (count, size, size, 3).
+    """Apply drawn changes: uint8 (count, source, source, 3) -> (rows, size, size, 3).
 
     What comes into view from outside a photo has the colour of the padding, `FILL`, or is a part of
     the new background.
@@ -155,15 +158,17 @@ def change_photos(
     Args:
         photos: as `prepare` makes them.
         changes: of `draw_changes`.
-        behind: for each photo the mask of its item and what to put behind it, or None.
+        behind: for each photo of `rows` the mask of its item and what to put behind it, or None.
         size: what the changes were drawn for; that of the photos unless given.
+        rows: which of the photos to change; the others only cover parts of them.
     """
     size = size or photos.shape[1]
-    changed = np.empty((len(photos), size, size, 3), np.uint8)
-    for row, photo in enumerate(photos):
+    wanted = range(len(photos))[rows]
+    changed = np.empty((len(wanted), size, size, 3), np.uint8)
+    for place, row in enumerate(wanted):
         geometry = changes.geometry[row]
-        image = _moved(Image.fromarray(photo), geometry, size, FILL)
-        if (new := behind[row]) is not None:
+        image = _moved(Image.fromarray(photos[row]), geometry, size, FILL)
+        if (new := behind[place]) is not None:
             mask, background = new
             item = _moved(Image.fromarray(mask), geometry, size, 0)
             image = Image.composite(image, background, item)
@@ -180,7 +185,7 @@ def change_photos(
             file = io.BytesIO()
             image.save(file, "JPEG", quality=int(changes.quality[row]))
             image = Image.open(file)
-        changed[row] = np.asarray(image)
+        changed[place] = np.asarray(image)
     return changed
 
 

@@ -12,6 +12,11 @@ import tensorflow as tf  # isort: skip  (after embedder.backend, which names the
 _LONGEST_MEMORY = 0.99  # share of a running average that is left after a step, as in MobileNet
 
 
+def on_several_replicas() -> bool:
+    """Whether a network that is built now learns on several replicas, and normalises over all."""
+    return bool(tf.distribute.get_strategy().num_replicas_in_sync > 1)
+
+
 class FusedBatchNormalization(layers.BatchNormalization):  # type: ignore[misc]  # no types
     """The same as its base class, to rounding; a step of MobileNet takes half the time.
 
@@ -58,6 +63,7 @@ def with_fused_batch_norm(model: Any) -> Any:
             return layer
         config = layer.get_config()
         config["momentum"] = min(config["momentum"], _LONGEST_MEMORY)
+        config["synchronized"] = on_several_replicas()
         return FusedBatchNormalization.from_config(config)
 
     faster = keras.models.clone_model(model, clone_function=replaced)

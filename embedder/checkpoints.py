@@ -110,8 +110,32 @@ _DAMAGE = (
 Stored = tuple[Progress, dict[str, Arrays]] | None
 
 
-def load_checkpoint(folder: Path, settings: str) -> Stored:
+def checkpoint_bytes(folder: Path) -> bytes:
+    """A checkpoint as it lies on the disk.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return (folder / _FILE).read_bytes()
+
+
+def put_checkpoint(folder: Path, content: bytes) -> None:
+    """Write a checkpoint that another host has.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    partial = folder / (_FILE + ".partial")
+    partial.write_bytes(content)
+    partial.replace(folder / _FILE)
+
+
+def load_checkpoint(folder: Path, settings: str | None) -> Stored:
     """The checkpoint of an unfinished training, or None where there is none.
+
+    Args:
+        folder: of the unfinished training.
+        settings: what it must have been saved with; None for one that worker 0 looked at.
 
     Raises:
         TrainingError: it is of a training with other settings or photos, or is damaged.
@@ -130,7 +154,7 @@ def load_checkpoint(folder: Path, settings: str) -> Stored:
         progress = _progress(json.loads(metadata["progress"]))
     except _DAMAGE as error:
         raise damaged_checkpoint(folder, error) from error
-    if metadata.get("settings") != settings:
+    if settings is not None and metadata.get("settings") != settings:
         raise TrainingError(
             f"{folder}: holds an unfinished training with other options or other photos; "
             "give the same options to go on with it, or --replace to start anew"

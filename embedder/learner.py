@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from embedder.networks import build_network
 from embedder.photo_cache import PhotoCache
+from embedder.replicas import Replicas
 from embedder.sampling import Indices
 from embedder.training_batches import LookAlikes, batches
 from embedder.training_options import TrainingOptions
@@ -21,7 +22,7 @@ class Learner(NamedTuple):
     """A network, or a part of one, with what it learns from.
 
     Attributes:
-        network: a Keras model, as it is trained.
+        network: a Keras model, as it is trained, on several replicas perhaps.
         asked: the same as it is judged, perhaps for photos of another size.
         whole: from photos to embeddings, what is kept in the end; `asked` or around it.
         views: how many views of each photo there are to learn from; an epoch passes over all.
@@ -38,17 +39,19 @@ class Learner(NamedTuple):
     plain: Callable[[Indices], npt.NDArray[Any]]
 
 
-def learner_of_photos(options: TrainingOptions, cache: PhotoCache, network: Any) -> Learner:
+def learner_of_photos(
+    options: TrainingOptions, cache: PhotoCache, network: Any, replicas: Replicas
+) -> Learner:
     """All of a network learns from photos that are varied anew each time they are used.
 
     Args:
         options: how to train.
         cache: the photos.
         network: of `build_network`, for photos of the side trained at.
+        replicas: that it learns on.
     """
     asked = network
-    if options.side_trained_at != options.architecture.size:
+    if options.side_trained_at != options.architecture.size or replicas.count > 1:
         asked = build_network(options.architecture)
-    return Learner(
-        network, asked, asked, 1, partial(batches, options, cache), lambda rows: cache.pixels[rows]
-    )
+    drawn = partial(batches, options, cache, share=replicas.share)
+    return Learner(network, asked, asked, 1, drawn, lambda rows: cache.pixels[rows])

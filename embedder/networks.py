@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from embedder.backend import keras, layers, ops
-from embedder.batch_norm import FusedBatchNormalization, with_fused_batch_norm
+from embedder.batch_norm import (
+    FusedBatchNormalization,
+    on_several_replicas,
+    with_fused_batch_norm,
+)
 from embedder.errors import TrainingError
 from embedder.model_files import Architecture
 
@@ -25,7 +29,8 @@ def build_network(architecture: Architecture, weights: str | None = None) -> Any
     """A Keras model from float32 photos (batch, size, size, 3), 0...255, to (batch, dim).
 
     Embeddings are float32 of unit norm. Preparing the pixels for the backbone is part of the
-    network, so that every user of it feeds the same photos.
+    network, so that every user of it feeds the same photos. Built in the scope of a strategy of
+    TensorFlow's, batches are normalised over the photos of all its replicas.
 
     Args:
         architecture: what to build.
@@ -45,8 +50,10 @@ def build_network(architecture: Architecture, weights: str | None = None) -> Any
     features = _pooled(features, architecture.pooling)
     embedding = layers.Dense(architecture.dim, use_bias=False, name="embedding")(features)
     # Centred before it is scaled: without this all photos crowd into one narrow cone.
-    centred = layers.BatchNormalization(momentum=0.9, scale=False, name="centre")(embedding)
-    unit = layers.UnitNormalization(name="unit_norm")(centred)
+    centred = layers.BatchNormalization(
+        momentum=0.9, scale=False, synchronized=on_several_replicas(), name="centre"
+    )
+    unit = layers.UnitNormalization(name="unit_norm")(centred(embedding))
     return keras.Model(photos, unit, name="embedder")
 
 
@@ -63,7 +70,8 @@ def _compact(photos: Any) -> Any:
     features = layers.Rescaling(1 / 127.5, offset=-1.0)(photos)
     for channels, stride in _COMPACT:
         features = layers.Conv2D(channels, 3, stride, padding="same", use_bias=False)(features)
-        features = FusedBatchNormalization(momentum=0.9)(features)
+        normalised = FusedBatchNormalization(momentum=0.9, synchronized=on_several_replicas())
+        features = normalised(features)
         features = layers.ReLU()(features)
     return features
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from embedder.backend import keras, ops
 from embedder.distances import off_diagonal, pairwise_distances
+from embedder.distribution import refuse_replicas
 
 
 def contrastive_loss(y_true: Any, y_pred: Any, margin: float = 1.0) -> Any:
@@ -101,10 +102,12 @@ class NpairsLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras publishes no
     """`npairs_loss` for `model.compile(loss=...)`."""
 
     def __init__(self, name: str | None = "npairs_loss", **kwargs: Any) -> None:
+        refuse_replicas()
         super().__init__(name=name, **kwargs)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The loss of one batch; see `npairs_loss`."""
+        refuse_replicas()
         return npairs_loss(y_true, y_pred)
 
 
@@ -115,11 +118,13 @@ class LiftedStructLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras publis
     def __init__(
         self, margin: float = 1.0, name: str | None = "lifted_struct_loss", **kwargs: Any
     ) -> None:
+        refuse_replicas()
         super().__init__(name=name, **kwargs)
         self.margin = margin
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The loss of one batch; see `lifted_struct_loss`."""
+        refuse_replicas()
         return lifted_struct_loss(y_true, y_pred, self.margin)
 
     def get_config(self) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +17,32 @@ from embedder.advice import with_advice
 from embedder.backend import keras
 from embedder.backgrounds import load_pictures
 from embedder.catalogue import Catalogue
-from embedder.checkpoints import Stored, load_checkpoint
+from embedder.checkpoints import Stored
+from embedder.distribution import refuse_data_parallel
 from embedder.errors import TrainingError
 from embedder.frozen import learner_of_features, refuse_unfreezable, weights_key
-from embedder.labelled_vectors import LabelledVectors
 from embedder.learner import Learner, learner_of_photos
 from embedder.locking import only_process
 from embedder.model_files import MODEL_JSON, NETWORK_SUFFIXES, ModelInfo
 from embedder.networks import build_network
 from embedder.photo_cache import PhotoCache, cache_key, open_cache
+from embedder.photos import Pixels
+from embedder.replicas import Replicas, one_replica, replicas_of
+from embedder.resuming import (
+    meet_others,
+    replace_anew,
+    settings_of,
+    stored_in,
+    unfinished_folder,
+)
 from embedder.sampling import evenly
-from embedder.saving import put_back, save_model
+from embedder.saving import put_back
+from embedder.training_end import write_trained
 from embedder.training_options import Listener, TrainingOptions
-from embedder.training_run import Run, gallery_and_queries, start, train_epochs
-from embedder.training_step import embedding_function
-from embedder.version import __version__
+from embedder.training_run import Run, start, train_epochs
+from embedder.workers import VARIABLE, Workers
 
-import tensorflow as tf  # isort: skip  (after embedder.backend, which names the extra)
-
-_REPLACING = "replacing"  # a file beside the checkpoint of a training that may replace a model
-_COMPARED = 200  # photos, with each other and in LiteRT with the network
-
-
-def unfinished_folder(model: Path) -> Path:
-    """Where the decoded photos and checkpoints of an unfinished training lie."""
-    return model.with_name(model.name + ".training")
+_COMPARED = 200  # photos, with each other
 
 
 def train(
@@ -54,7 +56,8 @@ def train(
 
     A training that was interrupted goes on where its last epoch ended if it is started again with
     the same photos and options. Keeps the weights of the epoch with the best candidate accuracy on
-    held-out photos. A model that is replaced stays until the new one is there.
+    held-out photos. A model that is replaced stays until the new one is there. Where TensorFlow
+    sees several GPUs, all of them train.
 
     Args:
         catalogue: items and photos.
@@ -68,27 +71,72 @@ def train(
         TrainingError: fewer than two items with readable photos; a model is there already; the
             loss is not a number; the disk is full; the LiteRT model disagrees with the network.
     """
-    options, listener = options or TrainingOptions(), listener or Listener()
+    _refuse_existing(model, replace_existing)
+    with _alone(model, 0) as folder:
+        put_back(model)
+        _refuse_existing(model, replace_existing)
+        run = _train(catalogue, folder, options, listener, replace_existing)
+        info = write_trained(run, model)
+        shutil.rmtree(folder, ignore_errors=True)
+    return info
+
+
+def train_with_others(
+    catalogue: Catalogue,
+    model: Path,
+    workers: Workers,
+    options: TrainingOptions | None = None,
+    listener: Listener | None = None,
+    replace_existing: bool = False,
+) -> ModelInfo | None:
+    """`train` on several hosts, each of which calls this with the same photos and options.
+
+    Batches are those of one host; each worker embeds a share of them (`embedder.replicas`). Worker
+    0 has the checkpoints and writes the model; the others return None.
+
+    Args:
+        catalogue: items and photos, the same on each host.
+        model: the model folder that worker 0 writes; others keep decoded photos beside it.
+        workers: the hosts.
+        options: see `train`, as all that follows.
+        listener: see there.
+        replace_existing: see there.
+
+    Raises:
+        TrainingError: as `train`; or another worker has other options, photos or versions, or is
+            lost: started again, all go on from the last epoch.
+    """
+    if not workers.number:
+        _refuse_existing(model, replace_existing)
+    with _alone(model, workers.number) as folder:
+        if not workers.number:
+            put_back(model)
+        run = _train(catalogue, folder, options, listener, replace_existing, workers)
+        info = None if workers.number else write_trained(run, model)
+        shutil.rmtree(folder, ignore_errors=True)
+    return info
+
+
+@contextmanager
+def _alone(model: Path, worker: int) -> Iterator[Path]:
+    """The folder of an unfinished training, which no other process uses meanwhile."""
     if keras.backend.backend() != "tensorflow":
         raise TrainingError(
             f"training needs the Keras backend tensorflow, found {keras.backend.backend()}: "
             "unset KERAS_BACKEND"
         )
-    _refuse_existing(model, replace_existing)
-    folder = unfinished_folder(model)
+    refuse_data_parallel()
+    folder = unfinished_folder(model, worker)
+    lock = f".{model.name}.worker{worker}.lock" if worker else f".{model.name}.lock"
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with only_process(model.with_name(f".{model.name}.lock")) as alone:
+        with only_process(model.with_name(lock)) as alone:
             if not alone:
                 raise TrainingError(f"{folder}: another training is using it: wait for its end")
-            put_back(model)
-            _refuse_existing(model, replace_existing)
-            info = _train(catalogue, model, folder, options, listener, replace_existing)
-            shutil.rmtree(folder, ignore_errors=True)
+            yield folder
     except OSError as error:
         where = error.filename or folder
         raise TrainingError(f"{where}: cannot be written: {with_advice(error)}") from error
-    return info
 
 
 def _refuse_existing(model: Path, replace_existing: bool) -> None:
@@ -110,82 +158,106 @@ def _refuse_existing(model: Path, replace_existing: bool) -> None:
 
 def _train(
     catalogue: Catalogue,
-    model: Path,
     folder: Path,
-    options: TrainingOptions,
-    listener: Listener,
+    options: TrainingOptions | None,
+    listener: Listener | None,
     replace_existing: bool,
-) -> ModelInfo:
+    workers: Workers | None = None,
+) -> Run:
+    options, listener = options or TrainingOptions(), listener or Listener()
     # What can be wrong with the request is found out before photos are decoded for hours.
-    size, masks = options.architecture.size, options.augmentation.background > 0
-    if not 1 <= options.side_trained_at <= size:
-        raise TrainingError(
-            f"expected to train at 1 to {size} px, the size of the photos, "
-            f"found {options.side_trained_at} px"
-        )
-    photos, given = cache_key(catalogue, size, masks), None
-    if options.frozen:
-        refuse_unfreezable(options)
-        photos += weights_key(str(options.weights))
-    if options.backgrounds:
-        given = load_pictures(Path(options.backgrounds), size)
-        photos += hashlib.sha256(given.tobytes()).hexdigest()
-    settings = _settings(options, photos)
-    if replace_existing:
-        stored = _replacing(folder, settings, options.learning_rate)
-    else:
-        stored = load_checkpoint(folder, settings)
-    keras.utils.set_random_seed(options.seed)
-    trained_at = replace(options.architecture, size=options.side_trained_at)
-    # A checkpoint has the weights of what learns, which a frozen backbone does not.
-    started = None if stored and not options.frozen else options.weights
-    network = build_network(trained_at, started)
-    cache = open_cache(catalogue, size, folder, listener.decoded, masks)
+    _refuse_senseless(options, workers)
+    photos, given = _photos_of(catalogue, options)
+    settings, stored = settings_of(options, photos), None
+    if workers is None or not workers.number:
+        stored = stored_in(folder, settings, options.learning_rate, replace_existing)
+    if workers is None:
+        replicas, network = _begin(options, stored, None)
+    masks = options.augmentation.background > 0
+    cache = open_cache(catalogue, options.architecture.size, folder, listener.decoded, masks)
     if given is not None:
         cache = replace(cache, pictures=given)
     if cache.unreadable:
         listener.unreadable(cache.unreadable)
     _refuse_useless(cache, catalogue.source)
-    learner = _learner(options, settings, cache, network, listener)
+    if workers is not None:
+        stored = meet_others(workers, options, cache, stored, listener.waiting)
+        replicas, network = _begin(options, stored, workers)
+    _refuse_small_batches(options, cache, replicas)
+    learner = _learner(options, settings, cache, network, replicas, listener)
     try:
-        run = start(options, settings, cache, learner, stored)
+        run = start(options, settings, cache, learner, stored, replicas)
     except TrainingError:
-        (folder / _REPLACING).unlink(missing_ok=True)  # --replace is then to start anew
+        replace_anew(folder)
         raise
     if stored:
         listener.resumed(run.progress.epoch)
     train_epochs(run, folder, listener)
-    return _finish(run, model)
+    return run
+
+
+def _refuse_senseless(options: TrainingOptions, workers: Workers | None) -> None:
+    size = options.architecture.size
+    if not 1 <= options.side_trained_at <= size:
+        raise TrainingError(
+            f"expected to train at 1 to {size} px, the size of the photos, "
+            f"found {options.side_trained_at} px"
+        )
+    if options.frozen:
+        refuse_unfreezable(options)
+        if workers is not None:
+            raise TrainingError(
+                f"expected --frozen on one host, found {len(workers.addresses)} workers in "
+                f"{VARIABLE}: unset it; a head alone is trained in minutes"
+            )
+
+
+def _photos_of(catalogue: Catalogue, options: TrainingOptions) -> tuple[str, Pixels | None]:
+    """A text that changes with what is learned from, and the backgrounds that were given."""
+    size, given = options.architecture.size, None
+    photos = cache_key(catalogue, size, options.augmentation.background > 0)
+    if options.frozen:
+        photos += weights_key(str(options.weights))
+    if options.backgrounds:
+        given = load_pictures(Path(options.backgrounds), size)
+        photos += hashlib.sha256(given.tobytes()).hexdigest()
+    return photos, given
+
+
+def _begin(
+    options: TrainingOptions, stored: Stored, workers: Workers | None
+) -> tuple[Replicas, Any]:
+    """The replicas, and the network that they learn with."""
+    replicas = one_replica() if options.frozen else replicas_of(workers)
+    keras.utils.set_random_seed(options.seed)
+    trained_at = replace(options.architecture, size=options.side_trained_at)
+    # A checkpoint has the weights of what learns, which a frozen backbone does not.
+    started = None if stored and not options.frozen else options.weights
+    with replicas.strategy.scope():
+        return replicas, build_network(trained_at, started)
 
 
 def _learner(
-    options: TrainingOptions, settings: str, cache: PhotoCache, network: Any, listener: Listener
+    options: TrainingOptions,
+    settings: str,
+    cache: PhotoCache,
+    network: Any,
+    replicas: Replicas,
+    listener: Listener,
 ) -> Learner:
     if not options.frozen:
-        return learner_of_photos(options, cache, network)
+        return learner_of_photos(options, cache, network, replicas)
     usable = np.flatnonzero(~validation.hold_out(cache.labels, options.seed))
     return learner_of_features(options, settings, cache, network, usable, listener.features)
 
 
-def _replacing(folder: Path, settings: str, learning_rate: float) -> Stored:
-    """What a training that replaces a model goes on from.
-
-    Only from one that was begun to replace a model too, by the same command: anything else is
-    forgotten. Without that, such a training could not be gone on with at all.
-    """
-    mark = folder / _REPLACING
-    if mark.exists():
-        try:
-            stored = load_checkpoint(folder, settings)
-            if stored is None or learning_rate <= stored[0].learning_rate:
-                return stored
-        except TrainingError:
-            pass
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir()
-    mark.touch()
-    return None
+def _refuse_small_batches(options: TrainingOptions, cache: PhotoCache, replicas: Replicas) -> None:
+    batch = min(options.items_per_batch, len(cache.items)) * options.photos_per_item
+    if batch < replicas.count:
+        raise TrainingError(
+            f"expected at most {batch} replicas, as many as a batch has photos, found "
+            f"{replicas.count}"
+        )
 
 
 def _refuse_useless(cache: PhotoCache, source: Path) -> None:
@@ -199,67 +271,3 @@ def _refuse_useless(cache: PhotoCache, source: Path) -> None:
         raise TrainingError(
             f"{source}: expected photos that differ, found all alike: there is nothing to learn"
         )
-
-
-def _settings(options: TrainingOptions, photos: str) -> str:
-    # A training that diverged may go on with a lower learning rate: `start` looks at that.
-    same = {name: value for name, value in asdict(options).items() if name != "learning_rate"}
-    return json.dumps({"options": same, "photos": photos}, sort_keys=True)
-
-
-def _finish(run: Run, model: Path) -> ModelInfo:
-    learner = run.learner
-    learner.asked.set_weights(run.best)
-    temperature, whitened_temperature = validation.DEFAULT_TEMPERATURE, None
-    accuracy: tuple[float | None, float | None] = (None, None)
-    whitened_accuracy, judged, held_out = accuracy, 0, None
-    if run.held.any():
-        items, known, labels, asked, truth = gallery_and_queries(
-            run, embedding_function(learner.asked)
-        )
-        judged = len(items)
-        held_out = LabelledVectors(asked, tuple(items[item] for item in truth.tolist()))
-        plain, whitened = validation.judge_spaces(
-            known, labels, asked, truth, judged, run.options.seed
-        )
-        temperature = plain.temperature
-        accuracy = (round(run.progress.best_score[0], 4), round(run.progress.best_score[1], 4))
-        if whitened is not None:
-            whitened_accuracy = (round(whitened.candidate_accuracy, 4), round(whitened.top1, 4))
-            if whitened.better_than(plain):
-                whitened_temperature = whitened.temperature
-    facts = {
-        "items": len(run.cache.items),
-        "judged_items": judged,
-        "photos": int((~run.held).sum()),
-        "held_out_photos": int(run.held.sum()),
-        "unreadable_photos": len(run.cache.unreadable),
-        "epochs": run.progress.epoch,
-        "best_epoch": run.progress.best_epoch,
-        "candidate_accuracy": accuracy[0],
-        "top1": accuracy[1],
-        "whitened_candidate_accuracy": whitened_accuracy[0],
-        "whitened_top1": whitened_accuracy[1],
-        "seconds": round(run.progress.seconds, 1),
-        "options": asdict(
-            replace(
-                run.options,
-                weights=_file_name(run.options.weights),
-                backgrounds=_file_name(run.options.backgrounds),
-            )
-        ),
-        "versions": {
-            "embed": __version__,
-            "keras": keras.__version__,
-            "tensorflow": tf.__version__,
-        },
-    }
-    some = run.cache.pixels[evenly(len(run.cache.labels), _COMPARED)]
-    info = ModelInfo(
-        run.options.architecture, temperature, facts, whitened_temperature=whitened_temperature
-    )
-    return save_model(learner.whole, info, some, model, held_out)
-
-
-def _file_name(path: str | None) -> str | None:
-    return Path(path).name if path else None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from embedder.augmentation import Changes, NewBackground, change_photos, draw_changes
+from embedder.augmentation import EVERY, Changes, NewBackground, change_photos, draw_changes
 from embedder.backgrounds import MOST_PICTURES, draw_background
 from embedder.parallel import ordered_map
 from embedder.photo_cache import PhotoCache
@@ -38,6 +37,7 @@ def batches(
     steps: int,
     epoch: int,
     look_alikes: LookAlikes | None = None,
+    share: Callable[[int], slice] = lambda batch: EVERY,
 ) -> Generator[tuple[Pixels, Indices], None, None]:
     """The batches of one epoch, the same for the same seed, epoch and look-alikes.
 
@@ -50,12 +50,17 @@ def batches(
         steps: how many batches.
         epoch: from 0.
         look_alikes: see `pk_batches`.
+        share: which of a batch of so many photos are wanted here; all unless given.
 
     Yields:
-        varied photos uint8 (batch, side, side, 3) of the side trained at, and labels int64
-        (batch,); what `training_step` takes.
+        varied photos uint8 (share, side, side, 3) of the side trained at, and labels int64
+        (batch,) of the whole batch; what `training_step` takes.
     """
-    vary = partial(vary_photos, options, cache, pictures_behind(options, cache, usable))
+    pictures = pictures_behind(options, cache, usable)
+
+    def vary(draw: Draw) -> tuple[Pixels, Indices]:
+        return vary_photos(options, cache, pictures, draw, share(len(draw.rows)))
+
     return ordered_map(
         vary, _draws(options, cache, usable, steps, epoch, look_alikes), ahead=_AHEAD
     )
@@ -113,25 +118,31 @@ def draw_variation(
 
 
 def vary_photos(
-    options: TrainingOptions, cache: PhotoCache, pictures: Pixels, draw: Draw
+    options: TrainingOptions,
+    cache: PhotoCache,
+    pictures: Pixels,
+    draw: Draw,
+    rows: slice = EVERY,
 ) -> tuple[Pixels, Indices]:
-    """The photos of a draw, uint8 (rows, side, side, 3) of the side trained at, and their labels.
+    """Photos of a draw, uint8 (rows, side, side, 3) of the side trained at, and the labels of all.
 
     Args:
         options: sides.
         cache: the photos.
         pictures: of `pictures_behind`.
         draw: of `draw_variation`.
+        rows: which of its photos; all unless given.
     """
     size, masks = options.side_trained_at, cache.masks
     behind: list[NewBackground | None] = []
-    for row, seed in zip(cache.mask_rows[draw.rows], draw.backgrounds, strict=True):
+    masked = cache.mask_rows[draw.rows[rows]]
+    for row, seed in zip(masked, draw.backgrounds[rows], strict=True):
         if seed < 0:
             behind.append(None)
         else:
             background = draw_background(np.random.default_rng(seed), size, pictures)
             behind.append((masks[row], background))
-    photos = change_photos(cache.pixels[draw.rows], draw.changes, behind, size)
+    photos = change_photos(cache.pixels[draw.rows], draw.changes, behind, size, rows)
     return photos, cache.labels[draw.rows]
 
 

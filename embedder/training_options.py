@@ -191,6 +191,9 @@ class Listener:
     def unreadable(self, photos: tuple[PhotoError, ...]) -> None:
         """These photos could not be read and are left out."""
 
+    def waiting(self, workers: list[str]) -> None:
+        """Waits for these workers, on other hosts."""
+
     def resumed(self, epoch: int) -> None:
         """Goes on with an unfinished training, after this epoch."""
 

@@ -27,6 +27,7 @@ from embedder.errors import TrainingError
 from embedder.learner import Learner
 from embedder.mining import follow, nearest_items, worth_mining
 from embedder.photo_cache import PhotoCache
+from embedder.replicas import Replicas, agreement, errors_of_others
 from embedder.sampling import Indices
 from embedder.score_space import Floats
 from embedder.training_options import EpochReport, Listener, TrainingOptions
@@ -56,6 +57,7 @@ class Run:
         best: the network's weights after the best epoch.
         centroids: float32 (items, dim), followed to find look-alike items.
         directions: variable (items, dim) of the softmax beside the triplets; None without one.
+        replicas: that learn together.
     """
 
     options: TrainingOptions
@@ -68,6 +70,7 @@ class Run:
     best: list[npt.NDArray[Any]]
     centroids: Floats
     directions: Any
+    replicas: Replicas
 
     @property
     def steps(self) -> int:
@@ -84,7 +87,12 @@ class Run:
 
 
 def start(
-    options: TrainingOptions, settings: str, cache: PhotoCache, learner: Learner, stored: Stored
+    options: TrainingOptions,
+    settings: str,
+    cache: PhotoCache,
+    learner: Learner,
+    stored: Stored,
+    replicas: Replicas,
 ) -> Run:
     """A training from its beginning, or from a checkpoint.
 
@@ -92,9 +100,10 @@ def start(
         TrainingError: the learning rate is higher than the checkpoint's, or that is of another
             network.
     """
-    optimizer = keras.optimizers.Adam(options.learning_rate)
-    directions = new_directions(options, len(cache.items))
-    optimizer.build([*learner.network.trainable_variables, *_listed(directions)])
+    with replicas.strategy.scope():
+        optimizer = keras.optimizers.Adam(options.learning_rate)
+        directions = new_directions(options, len(cache.items))
+        optimizer.build([*learner.network.trainable_variables, *_listed(directions)])
     held = validation.hold_out(cache.labels, options.seed)
     weights = learner.network.get_weights()
     centroids = np.zeros((len(cache.items), options.architecture.dim), np.float32)
@@ -110,6 +119,7 @@ def start(
         weights,
         centroids,
         directions,
+        replicas,
     )
     if stored:
         run.progress, groups = stored
@@ -145,22 +155,24 @@ def train_epochs(run: Run, folder: Path, listener: Listener) -> None:
     """Train until all epochs are done, or none was better for a while.
 
     Raises:
-        TrainingError: the loss is not a number, or the checkpoint cannot be written.
+        TrainingError: the loss is not a number, the checkpoint cannot be written, or another
+            worker is lost.
     """
     network, asked, progress = run.learner.network, run.learner.asked, run.progress
-    step = training_step(network, run.optimizer, run.options, run.directions)
-    embed = embedding_function(asked)
+    step = training_step(network, run.optimizer, run.options, run.directions, run.replicas)
+    embed, agreed = embedding_function(asked), agreement(run.replicas)
     while progress.epoch < run.options.epochs:
         if run.held.any() and progress.epoch - progress.improved_epoch >= run.options.patience:
             break
         started = time.monotonic()
-        losses = _train_epoch(run, step, folder, listener)
-        if not all(np.isfinite(weight).all() for weight in network.get_weights()):
-            raise TrainingError(_diverged("weights are not finite", progress.epoch, folder))
-        trained = time.monotonic() - started
-        if asked is not network:
-            asked.set_weights(network.get_weights())
-        accuracy = _accuracy(run, embed)
+        with errors_of_others(run.replicas, progress.epoch):
+            losses = _train_epoch(run, step, folder, listener)
+            if not all(np.isfinite(weight).all() for weight in network.get_weights()):
+                raise TrainingError(_diverged("weights are not finite", progress.epoch, folder))
+            trained = time.monotonic() - started
+            if asked is not network:
+                asked.set_weights(network.get_weights())
+            accuracy = agreed(_accuracy(run, embed))
         progress.epoch += 1
         progress.losses.append(float(np.mean(losses)))
         best = _keep_best(run, (*accuracy, -progress.losses[-1]))
@@ -251,7 +263,8 @@ def _kept(run: Run) -> dict[str, Arrays]:
 
 def _save(run: Run, folder: Path) -> None:
     run.progress.learning_rate = run.options.learning_rate
-    save_checkpoint(folder, run.settings, run.progress, _kept(run))
+    if run.replicas.writes:
+        save_checkpoint(folder, run.settings, run.progress, _kept(run))
 
 
 def _report(run: Run, accuracy: tuple[float, float], trained: float, best: bool) -> EpochReport:
@@ -267,7 +280,7 @@ def _report(run: Run, accuracy: tuple[float, float], trained: float, best: bool)
         progress.losses[-1],
         accuracy[0] if measured else None,
         accuracy[1] if measured else None,
-        float(run.optimizer.learning_rate),
+        float(np.asarray(run.optimizer.learning_rate)),
         photos / trained,
         left,
         best,

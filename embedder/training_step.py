@@ -9,6 +9,7 @@ import numpy as np
 
 from embedder.backend import keras
 from embedder.losses import triplet_hard_loss, triplet_semihard_loss
+from embedder.replicas import Replicas, gathered, on_each, one_replica
 from embedder.training_options import TrainingOptions
 
 import tensorflow as tf  # isort: skip  (after embedder.backend, which names the extra)
@@ -21,30 +22,39 @@ _LENGTH = 1 / 3  # of a direction: Adam turns a shorter one faster
 
 
 def training_step(
-    network: Any, optimizer: Any, options: TrainingOptions, directions: Any = None
+    network: Any,
+    optimizer: Any,
+    options: TrainingOptions,
+    directions: Any = None,
+    replicas: Replicas | None = None,
 ) -> Any:
     """A compiled function that learns from one batch of `batches`.
 
-    It returns the loss, and the vectors (batch, dim) that the batch had before the step.
+    It returns the loss, and the vectors (batch, dim) that the batch had before the step. With
+    replicas it takes what the batch has for this process, and returns those of the whole batch.
 
     Args:
         network: a Keras model.
         optimizer: built for its trainable variables, and for the directions after them.
         options: which losses.
         directions: variable (items, dim), learned with the network where there is a softmax.
+        replicas: in the scope of whose strategy network and optimizer were made.
     """
+    replicas = replicas or one_replica()
     weights = [*network.trainable_variables, *([] if directions is None else [directions])]
 
     def step(photos: Any, labels: Any) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
-            vectors = network(tf.cast(photos, tf.float32), training=True)
+            vectors = gathered(network(tf.cast(photos, tf.float32), training=True))
             loss = _triplets(options, labels, vectors)
             if directions is not None:
                 loss += options.softmax * _softmax(vectors, labels, directions)
-        optimizer.apply(tape.gradient(loss, weights), weights)
+            # Each replica has the loss of the whole batch, and Keras adds up what all learn of it.
+            share = loss / replicas.count
+        optimizer.apply(tape.gradient(share, weights), weights)
         return loss, vectors
 
-    return tf.function(step, reduce_retracing=True)
+    return on_each(replicas, step)
 
 
 def new_directions(options: TrainingOptions, items: int) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 from embedder.backend import keras, ops
 from embedder.distances import DistanceMetric, off_diagonal, pairwise_distances
+from embedder.distribution import refuse_replicas
 
 
 def triplet_semihard_loss(
@@ -155,12 +156,14 @@ class TripletSemiHardLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras pub
         name: str | None = "triplet_semihard_loss",
         **kwargs: Any,
     ) -> None:
+        refuse_replicas()
         super().__init__(name=name, **kwargs)
         self.margin = margin
         self.distance_metric = distance_metric
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The loss of one batch; see `triplet_semihard_loss`."""
+        refuse_replicas()
         return triplet_semihard_loss(y_true, y_pred, self.margin, self.distance_metric)
 
     def get_config(self) -> dict[str, Any]:
@@ -181,6 +184,7 @@ class TripletHardLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras publish
         name: str | None = "triplet_hard_loss",
         **kwargs: Any,
     ) -> None:
+        refuse_replicas()
         super().__init__(name=name, **kwargs)
         self.margin = margin
         self.soft = soft
@@ -188,6 +192,7 @@ class TripletHardLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras publish
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The loss of one batch; see `triplet_hard_loss`."""
+        refuse_replicas()
         return triplet_hard_loss(y_true, y_pred, self.margin, self.soft, self.distance_metric)
 
     def get_config(self) -> dict[str, Any]:

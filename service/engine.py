@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TypeVar
 
 import numpy as np
@@ -28,6 +30,7 @@ Stamp = tuple[int, int, int]
 
 _LOG = logging.getLogger("embed.serve")
 _SECONDS_BETWEEN_LOOKS = 0.5
+_BEHIND = 10  # a "nice" value
 
 
 class Generation:
@@ -77,7 +80,7 @@ class Engine:
         self.settings = settings
         self.waiting = self.opened = 0
         self.trouble: str | None = None
-        self._photos = ThreadPoolExecutor(settings.jobs, "photos")
+        self._photos = ThreadPoolExecutor(settings.jobs, "photos", give_way)
         self._requests = ThreadPoolExecutor(settings.queue, "requests")
         self._preparing = ThreadPoolExecutor(1, "search")
         self._changing, self._exchanging = threading.Lock(), threading.Lock()
@@ -248,6 +251,16 @@ class Engine:
             old, self._searched = self._searched, generation
         if old is not None:
             old.leave()
+
+
+def give_way() -> None:
+    """Let other threads have the processor before this one, where the system can (Linux).
+
+    Photos keep all cores busy; a request that is refused is to hear of that at once.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BEHIND)
 
 
 class GoneError(Exception):
