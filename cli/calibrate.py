@@ -29,11 +29,12 @@ from index.places import Place
 def calibrate(photos: Path, index: Place, model: Path, as_json: bool, jobs: int | None) -> None:
     """Fit the confidences of the index to PHOTOS, whose items are known.
 
-    PHOTOS is a folder with a folder an item, or a CSV file, as a catalogue is, of other photos than
-    those of the catalogue: taken where and as the photos that will be matched. Without this,
-    confidences are fitted to the photos that training held out, which are taken as the catalogue's
-    are, so they promise too much where later photos differ. 100 photos or more are good; 20 are
-    needed. The index keeps the calibration when it is brought up to date.
+    PHOTOS is a folder with a folder an item, or a CSV or Parquet file, as a catalogue is, of
+    other photos than those of the catalogue: taken where and as the photos that will be
+    matched. Without this, confidences are fitted to the photos that training held out, which
+    are taken as the catalogue's are, so they promise too much where later photos differ. 100
+    photos or more are good; 20 are needed. The index keeps the calibration when it is brought
+    up to date.
 
     \b
     Examples:

@@ -71,9 +71,9 @@ def evaluate(
 ) -> None:
     """Measure how well photos of CATALOGUE are told apart.
 
-    CATALOGUE is a folder with a folder an item, or a CSV file; best of photos that the index was
-    not built from, taken as later ones will be. Of the catalogue of the index itself, the photos
-    are asked that training held out, as if the index did not have them.
+    CATALOGUE is a folder with a folder an item, or a CSV or Parquet file; best of photos that the
+    index was not built from, taken as later ones will be. Of the catalogue of the index itself, the
+    photos are asked that training held out, as if the index did not have them.
 
     recall@k is the share of photos whose item is among the k nearest of all items; mAP@R tells how
     well the photos find others of their item. Then, for sets of candidates of several sizes drawn

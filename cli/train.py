@@ -157,10 +157,10 @@ def train(
 ) -> None:
     """Learn to tell the items of CATALOGUE apart; write a model folder.
 
-    CATALOGUE is a folder with one folder of photos an item, or a CSV file with item_id,path. About
-    a tenth of the photos is held out to measure by: 'right of 10' is the share of them matched to
-    the right one of 10 candidates. The best epoch is kept. Stop with Ctrl-C whenever you like: the
-    same command goes on after the last finished epoch.
+    CATALOGUE is a folder with one folder of photos an item, or a CSV or Parquet file with
+    item_id,path. About a tenth of the photos is held out to measure by: 'right of 10' is the share
+    of them matched to the right one of 10 candidates. The best epoch is kept. Stop with Ctrl-C
+    whenever you like: the same command goes on after the last finished epoch.
 
     Several hosts train together where TF_CONFIG names them: docs/howto/workers.md.
 

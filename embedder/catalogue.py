@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from embedder.errors import CatalogueError
+from embedder.manifests import is_manifest, manifest_rows, root_of
 from embedder.photos import PHOTO_SUFFIXES
 
 
@@ -48,38 +48,35 @@ class Catalogue:
 
     @cached_property
     def _root(self) -> str:
-        manifest = self.source.suffix.lower() == ".csv" and not self.source.is_dir()
-        return os.path.join(self.source.parent if manifest else self.source, "")  # noqa: PTH118
+        return os.path.join(root_of(self.source), "")  # noqa: PTH118
 
 
 def read_catalogue(source: str | os.PathLike[str]) -> Catalogue:
-    """Read a folder with one folder of photos an item, or a CSV manifest `item_id,path`.
+    """Read a folder with one folder of photos an item, or a manifest with item_id and path.
 
     A folder's name is the item's id; photos may lie in folders below it. Hidden files, and files
-    that are not photos by their ending, are left out. A manifest's paths are relative to it.
+    that are not photos by their ending, are left out. A manifest is a .csv or .parquet file, its
+    paths are relative to it.
 
     Raises:
         CatalogueError: there is no such catalogue, or no item in it.
+        MissingExtraError: .parquet without the extra [parquet].
     """
     path = Path(source)
     if path.is_dir():
         items = _read_folder(path)
-    elif _is_manifest(path):
+    elif is_manifest(path):
         items = _read_manifest(path)
     else:
         raise _no_catalogue(path)
     return Catalogue(path, _checked_ids(path, items))
 
 
-def _is_manifest(path: Path) -> bool:
-    return path.suffix.lower() == ".csv" and path.is_file()
-
-
 def _no_catalogue(path: Path) -> CatalogueError:
     found = "a file that is neither" if path.exists() else "nothing"
     return CatalogueError(
-        f"{path}: expected a folder with one folder of photos an item, or a .csv manifest "
-        f"(item_id,path); found {found}: 'embed sample DIR' makes one to try"
+        f"{path}: expected a folder with one folder of photos an item, or a .csv or .parquet "
+        f"manifest (item_id,path); found {found}: 'embed sample DIR' makes one to try"
     )
 
 
@@ -199,8 +196,8 @@ def catalogue_rows(source: Path) -> Iterator[tuple[str, str | None]]:
     Raises:
         CatalogueError: there is no such catalogue, or a line of the manifest is not as expected.
     """
-    if _is_manifest(source):
-        yield from _manifest_rows(source)
+    if is_manifest(source):
+        yield from manifest_rows(source)
         return
     if not source.is_dir():
         raise _no_catalogue(source)
@@ -216,34 +213,8 @@ def catalogue_rows(source: Path) -> Iterator[tuple[str, str | None]]:
 
 def _read_manifest(manifest: Path) -> dict[str, list[str]]:
     items: dict[str, list[str]] = {}
-    for item_id, photo in _manifest_rows(manifest):
+    for item_id, photo in manifest_rows(manifest):
         items.setdefault(item_id, []).append(str(manifest.parent / photo))
     if not items:
         raise CatalogueError(f"{manifest}: expected rows of item_id,path; found none")
     return items
-
-
-def _manifest_rows(manifest: Path) -> Iterator[tuple[str, str]]:
-    try:
-        with manifest.open(encoding="utf-8-sig", newline="") as lines:
-            rows = csv.reader(lines)
-            header = next(rows, [])
-            if [name.strip() for name in header[:2]] != ["item_id", "path"]:
-                found = " ".join(",".join(header).split()) or "nothing"
-                raise CatalogueError(
-                    f"{manifest}:1: expected 'item_id,path' in the first line, found '{found}'"
-                )
-            for row in rows:
-                if not row:
-                    continue
-                if len(row) < 2 or not row[0].strip() or not row[1].strip():
-                    where = f"{manifest}:{rows.line_num}"
-                    raise CatalogueError(f"{where}: expected 'item_id,path', found {row}")
-                # Spaces as people put them behind commas; others are part of what is written.
-                yield row[0].strip(" \t"), row[1].strip(" \t")
-    except csv.Error as error:
-        raise CatalogueError(f"{manifest}:{rows.line_num}: not valid CSV: {error}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise CatalogueError(
-            f"{manifest}: cannot be read as UTF-8 text: {error}: save it so"
-        ) from error

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.errors import IndexFileError, in_one_line
+from embedder.manifests import root_of
 from index.database import connect, is_damage, sqlite_errors
 from index.places import Place
 from index.rows import Origin, Row, are_centroids
@@ -111,9 +112,7 @@ def whole_origins(path: Place, rows: Iterable[Sequence[Any]]) -> dict[str, Origi
 
 def photo_places(info: IndexInfo, origins: Mapping[str, Origin]) -> dict[str, Path]:
     """Where the photos to show are that items come from, by id."""
-    source = Path(info.catalogue)
-    manifest = source.suffix.lower() == ".csv" and not source.is_dir()
-    root = source.parent if manifest else source
+    root = root_of(Path(info.catalogue))
     return {
         item_id: root / origin.reference if origin.signature else Path(origin.reference)
         for item_id, origin in origins.items()
