@@ -107,26 +107,28 @@ def measure(name: str, ask: Ask, made: str, work: Path) -> None:
     print(f"{name:<20} {first:>8.4f} {all_ten:>9.4f} {times} {resident_mb():>8.0f}  {made}")
 
 
-def time_to_make(kept: Path) -> str:
-    """Processor time it took to make it, in this run or in an earlier one.
+def time_to_make(kept: Path, there: bool) -> str:
+    """Processor time it took to make it, in this run or, where it was there, in an earlier one.
 
     Not the time that passed: ten million take an hour, and few machines are idle for that long.
     """
     note = kept.with_name(f"{kept.name}.minutes")
-    if not note.exists():
+    if not there:
         note.write_text(f"{time.process_time() / 60:.1f}", encoding="ascii")
-    return f"{note.read_text(encoding='ascii')} core-min to make"
+    minutes = note.read_text(encoding="ascii") if note.exists() else "unknown"
+    return f"{minutes} core-min to make"
 
 
 def measure_ours(work: Path, kind: str) -> None:
     """The row of one kind of search file, through `Matcher`."""
     path = work / "items.index"
     kept = work / f"items.index.{kind}"
-    if kept.exists():
+    there = kept.exists()
+    if there:
         kept.replace(search_path(path))
     else:
         optimize(path, kind)
-    made = time_to_make(kept)
+    made = time_to_make(kept, there)
     asked = np.load(work / "questions.npz")["asked"]
     with Matcher.open(path) as matcher:
 
@@ -148,8 +150,9 @@ def measure_ours(work: Path, kind: str) -> None:
 def measure_other(name: str, items: int, work: Path) -> None:
     """The row of another library: with the least effort that finds 0.99 of other questions."""
     kept = work / f"items.{name}"
+    there = kept.exists()
     ask = {"hnswlib": hnswlib_asks, "usearch": usearch_asks}[name](items, kept)
-    made = time_to_make(kept)
+    made = time_to_make(kept, there)
     others = np.load(work / "questions.npz")
     for effort in EFFORTS:
         if recalls(ask(others["tuning"], effort), others["tuning_truth"])[1] >= 0.99:

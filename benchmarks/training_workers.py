@@ -2,10 +2,10 @@
 
     python benchmarks/training_workers.py [--steps 40]
 
-The compact network at 96 px, 32 items of 4 photos a batch, on loopback. Each worker is a process
-on a core of its own and embeds half of each batch. The first process on one core learns the same
-on another number of threads: what that changes is rounding, which training magnifies. With
-double precision it is gone. Run it where nothing else runs.
+32 items of 4 photos a batch, at 96 px, on loopback. Each worker is a process on a core of its own
+and embeds half of each batch. One process on one core makes the same steps with another number of
+threads: what that changes is rounding, which training magnifies; in double precision it is gone.
+Run it where nothing else runs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,13 @@ ROWS = {  # the cores of each process
 }
 
 
-def train(out: Path, precision: str, steps: int) -> None:
+NETWORKS: dict[str, tuple[str, float | None]] = {
+    "compact": ("compact", None),
+    "MobileNet 0.25": ("MobileNet", 0.25),
+}
+
+
+def train(out: Path, network_name: str, precision: str, steps: int) -> None:
     """Make some steps in this process, one of the workers of TF_CONFIG perhaps."""
     from embedder.backend import keras
     from embedder.model_files import Architecture
@@ -47,7 +53,7 @@ def train(out: Path, precision: str, steps: int) -> None:
     replicas = replicas_of(workers_from_environment())
     keras.utils.set_random_seed(0)
     with replicas.strategy.scope():
-        network = build_network(Architecture(size=SIDE))
+        network = build_network(Architecture(*NETWORKS[network_name], SIDE))
         optimizer = keras.optimizers.Adam(1e-3)
         optimizer.build(network.trainable_variables)
     step = training_step(network, optimizer, TrainingOptions(), replicas=replicas)
@@ -64,7 +70,9 @@ def train(out: Path, precision: str, steps: int) -> None:
     np.savez(out, *network.get_weights(), rate=rate)
 
 
-def run(cores: tuple[str, ...], precision: str, steps: int, work: Path) -> dict[str, Any]:
+def run(
+    cores: tuple[str, ...], network: str, precision: str, steps: int, work: Path
+) -> dict[str, Any]:
     """Train in a process for each entry of `cores`; what the first one found."""
     addresses = [f"127.0.0.1:{port}" for port in free_ports(len(cores))]
     processes = []
@@ -72,6 +80,7 @@ def run(cores: tuple[str, ...], precision: str, steps: int, work: Path) -> dict[
         task = {"type": "worker", "index": number}
         variables = {"TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": task})}
         child = ["--out", str(work / f"{number}.npz"), "--precision", precision]
+        child += ["--network", network]
         command = ["taskset", "-c", own, sys.executable, __file__, *child, "--steps", str(steps)]
         processes.append(subprocess.Popen(command, env={**os.environ, **variables}))
     for process in processes:
@@ -101,25 +110,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--precision", default="float32", help=argparse.SUPPRESS)
+    parser.add_argument("--precision", help=argparse.SUPPRESS)
+    parser.add_argument("--network", choices=NETWORKS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.out:
-        return train(arguments.out, arguments.precision, arguments.steps)
+        return train(arguments.out, arguments.network, arguments.precision, arguments.steps)
     libraries = " ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "numpy"))
     print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
     print(libraries)
-    print(f"differences of weights from the first row, after {WARM_UP * 3} and all steps")
-    short = WARM_UP * 3
-    print(f"{'':<26}{'photos/s':>9}{'float32':>10}{f'{arguments.steps} steps':>10}{'float64':>10}")
-    first: list[dict[str, Any]] = []
+    short, every = 3 * WARM_UP, arguments.steps
+    kinds = (("float32", short), ("float32", every), ("float64", short))
+    print("the largest difference of a weight from the first row, after so many steps")
+    names = "".join(f"{f'{precision}, {steps}':>14}" for precision, steps in kinds)
+    print(f"{'':<42}{'photos/s':>9}{names}")
     with tempfile.TemporaryDirectory() as folder:
-        for name, cores in ROWS.items():
-            kinds = (("float32", short), ("float32", arguments.steps), ("float64", short))
-            found = [run(cores, precision, steps, Path(folder)) for precision, steps in kinds]
-            first = first or found
-            apart = [difference(one, other) for one, other in zip(first, found, strict=True)]
-            columns = "".join(f"{one:>10.1e}" for one in apart)
-            print(f"{name:<26}{float(found[1]['rate']):>9.0f}{columns}", flush=True)
+        for network in NETWORKS:
+            first: list[dict[str, Any]] = []
+            for name, cores in ROWS.items():
+                found = [
+                    run(cores, network, precision, steps, Path(folder))
+                    for precision, steps in kinds
+                ]
+                first = first or found
+                apart = [difference(one, other) for one, other in zip(first, found, strict=True)]
+                columns = "".join(f"{one:>14.1e}" for one in apart)
+                rate = float(found[1]["rate"])
+                print(f"{network + ', ' + name:<42}{rate:>9.0f}{columns}", flush=True)
 
 
 if __name__ == "__main__":

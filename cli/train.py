@@ -193,7 +193,7 @@ def train(
     from embedder import training  # TensorFlow: seconds
 
     log = Listener()
-    if tensorboard is not None:
+    if tensorboard is not None and (workers is None or not workers.number):
         from embedder.tensorboard_log import TensorBoardLog
 
         log = TensorBoardLog(tensorboard)

@@ -22,18 +22,36 @@ def refuse_data_parallel() -> None:
         )
 
 
-def refuse_replicas() -> None:
-    """Refuse a loss that `fit` would give the photos of one replica alone.
+def refuse_fit_of_workers() -> None:
+    """Refuse to make a loss for a `fit` that would fail at its first batch.
 
-    With `MultiWorkerMirroredStrategy` Keras 3's `fit` fails at its first batch; with
-    `MirroredStrategy` it runs, and each replica mines triplets among its own few photos.
+    So does Keras 3's with `MultiWorkerMirroredStrategy`. A model that was saved with a loss may be
+    loaded with other strategies, so these are refused when it is used.
 
     Raises:
-        TrainingError: a strategy of TensorFlow's with several replicas is in scope.
+        TrainingError: such a strategy is in scope, or `refuse_data_parallel` does.
     """
     refuse_data_parallel()
-    if keras.backend.backend() != "tensorflow":
-        return
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        if isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
+            _refuse_replicas()
+
+
+def refuse_replicas() -> None:
+    """Refuse a loss that `fit` gives the photos of one replica alone, which is all it can give.
+
+    Raises:
+        TrainingError: a strategy of TensorFlow's with several replicas is in scope, or
+            `refuse_data_parallel` does.
+    """
+    refuse_data_parallel()
+    if keras.backend.backend() == "tensorflow":
+        _refuse_replicas()
+
+
+def _refuse_replicas() -> None:
     import tensorflow as tf
 
     strategy = tf.distribute.get_strategy()

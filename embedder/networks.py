@@ -57,6 +57,19 @@ def build_network(architecture: Architecture, weights: str | None = None) -> Any
     return keras.Model(photos, unit, name="embedder")
 
 
+def refuse_missing(architecture: Architecture, weights: str | None) -> None:
+    """See that there are such a backbone and such a file, without building anything.
+
+    Takes what `build_network` takes, and raises what that does.
+    """
+    name = architecture.backbone
+    if name != "compact" and not callable(getattr(keras.applications, name, None)):
+        known = ", ".join(n for n in dir(keras.applications) if n[0].isupper())
+        raise TrainingError(f"no backbone '{name}'; expected 'compact' or one of: {known}")
+    if weights not in (None, "imagenet") and not Path(str(weights)).is_file():
+        raise TrainingError(f"{weights}: expected a Keras .h5 weights file, found nothing")
+
+
 def _pooled(features: Any, pooling: str) -> Any:
     if pooling == "mean":
         return layers.GlobalAveragePooling2D(name="pool")(features)
@@ -78,10 +91,8 @@ def _compact(photos: Any) -> Any:
 
 def _application(architecture: Architecture, weights: str | None) -> Callable[[Any], Any]:
     name, size = architecture.backbone, architecture.size
-    make = getattr(keras.applications, name, None)
-    if not callable(make):
-        known = ", ".join(n for n in dir(keras.applications) if n[0].isupper())
-        raise TrainingError(f"no backbone '{name}'; expected 'compact' or one of: {known}")
+    refuse_missing(architecture, weights)
+    make = getattr(keras.applications, name)
     if re.fullmatch("EfficientNetB[0-7]", name):
         # Keras builds it with another input layer for "imagenet" than for weights from a file.
         raise TrainingError(f"{name} is not supported; use EfficientNetV2{name[-2:]} instead")
@@ -112,8 +123,6 @@ def _load(
                 "give a downloaded file with --weights FILE.h5, or --weights none"
             ) from error
         return
-    if not Path(weights).is_file():
-        raise TrainingError(f"{weights}: expected a Keras .h5 weights file, found nothing")
     try:
         backbone.load_weights(weights)
     except Exception as error:  # neither Keras nor HDF5 says which errors it raises

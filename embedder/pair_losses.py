@@ -6,7 +6,7 @@ from typing import Any
 
 from embedder.backend import keras, ops
 from embedder.distances import off_diagonal, pairwise_distances
-from embedder.distribution import refuse_replicas
+from embedder.distribution import refuse_fit_of_workers, refuse_replicas
 
 
 def contrastive_loss(y_true: Any, y_pred: Any, margin: float = 1.0) -> Any:
@@ -102,7 +102,7 @@ class NpairsLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras publishes no
     """`npairs_loss` for `model.compile(loss=...)`."""
 
     def __init__(self, name: str | None = "npairs_loss", **kwargs: Any) -> None:
-        refuse_replicas()
+        refuse_fit_of_workers()
         super().__init__(name=name, **kwargs)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
@@ -118,7 +118,7 @@ class LiftedStructLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras publis
     def __init__(
         self, margin: float = 1.0, name: str | None = "lifted_struct_loss", **kwargs: Any
     ) -> None:
-        refuse_replicas()
+        refuse_fit_of_workers()
         super().__init__(name=name, **kwargs)
         self.margin = margin
 

@@ -8,6 +8,7 @@ are, but for rounding.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,12 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedder.errors import TrainingError
-from embedder.workers import Workers
+from embedder.errors import TrainingError, in_one_line
+from embedder.workers import VARIABLE, Workers
 
 import tensorflow as tf  # isort: skip  (after embedder.backend, which names the extra)
 
-Pair = tuple[float, float]
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,15 @@ class Replicas:
         """Whether this process is the one that writes checkpoints and the model."""
         return self.workers is None or self.workers.number == 0
 
-    def share(self, batch: int, copies: tuple[int, ...] | None = None) -> slice:
-        """The part of a batch that this process embeds, or some of its copies do."""
-        copies = copies or self.here
+    def share(self, batch: int) -> slice:
+        """The part of a batch of so many photos that this process embeds."""
+        first, last = self.of_copy(batch, self.here[0]), self.of_copy(batch, self.here[-1])
+        return slice(first.start, last.stop)
+
+    def of_copy(self, batch: int, number: int) -> slice:
+        """The part of a batch that one of all copies embeds."""
         ends = np.linspace(0, batch, self.count + 1).round().astype(int)
-        return slice(int(ends[copies[0]]), int(ends[copies[-1] + 1]))
+        return slice(int(ends[number]), int(ends[number + 1]))
 
 
 def one_replica() -> Replicas:
@@ -61,23 +66,61 @@ def one_replica() -> Replicas:
     return Replicas(tf.distribute.get_strategy(), None, (0,))
 
 
-def replicas_of(workers: Workers | None, devices: list[str] | None = None) -> Replicas:
+def replicas_of(
+    workers: Workers | None, devices: list[str] | None = None, most: int | None = None
+) -> Replicas:
     """A replica on each GPU of each worker; on the processor where there is none.
 
     Args:
         workers: that have met; None for this host alone.
-        devices: of this host, such as "CPU:0"; all of its GPUs unless given.
+        devices: of this host, such as "CPU:0"; its GPUs unless given.
+        most: GPUs of one host, where a batch has no more photos.
+
+    Raises:
+        TrainingError: TensorFlow cannot work with others any more.
     """
     if workers is not None:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    elif devices or len(tf.config.list_physical_devices("GPU")) > 1:
-        strategy = tf.distribute.MirroredStrategy(devices)
+        strategy = _strategy_of(workers)
     else:
-        return one_replica()
+        gpus = len(tf.config.list_physical_devices("GPU"))
+        devices = devices or [f"GPU:{number}" for number in range(min(gpus, most or gpus))]
+        if len(devices) < 2:
+            return one_replica()
+        strategy = tf.distribute.MirroredStrategy(devices)
     numbers = strategy.experimental_distribute_values_from_function(
         lambda context: tf.constant(context.replica_id_in_sync_group)
     )
     return Replicas(strategy, workers, tuple(int(at) for at in _local(strategy, numbers)))
+
+
+def _strategy_of(workers: Workers) -> Any:
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = workers.variable  # which is all that the engine looks at
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    finally:
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before
+
+
+def refuse_used_engine() -> None:
+    """See that TensorFlow can still be set up to work with other hosts.
+
+    Raises:
+        TrainingError: it was used in this process before.
+    """
+    threading = tf.config.threading
+    before = threading.get_inter_op_parallelism_threads()
+    try:
+        threading.set_inter_op_parallelism_threads(before + 1)  # refused once it is in use
+    except RuntimeError as error:
+        raise TrainingError(
+            "expected a process that has not used TensorFlow yet, which has to be set up first to "
+            "train on several hosts: start another one"
+        ) from error
+    threading.set_inter_op_parallelism_threads(before)
 
 
 def _local(strategy: Any, values: Any) -> tuple[Any, ...]:
@@ -119,7 +162,7 @@ def on_each(replicas: Replicas, step: Callable[[Any, Any], tuple[Any, ...]]) -> 
         first = replicas.share(len(labels)).start
 
         def part(context: Any) -> Any:
-            own = replicas.share(len(labels), (context.replica_id_in_sync_group,))
+            own = replicas.of_copy(len(labels), context.replica_id_in_sync_group)
             return tf.constant(photos[own.start - first : own.stop - first])
 
         parts = strategy.experimental_distribute_values_from_function(part)
@@ -128,51 +171,49 @@ def on_each(replicas: Replicas, step: Callable[[Any, Any], tuple[Any, ...]]) -> 
     return run
 
 
-def agreement(replicas: Replicas) -> Callable[[Pair], Pair]:
-    """A function of two numbers that gives those of worker 0.
+def agreement(replicas: Replicas) -> Callable[[Array], Array]:
+    """A function of an array that gives that of worker 0, float64 or int64 of the same shape.
 
-    What all workers decide by them is then the same, whatever the last digits are on each.
+    What all workers decide by it is then the same, whatever the last digits are on each.
     """
     if replicas.workers is None:
-        return lambda numbers: numbers
+        return lambda array: array
     strategy = replicas.strategy
 
-    def first(numbers: Any) -> Any:
+    def first(own: Any) -> Any:
         context = tf.distribute.get_replica_context()
-        own = numbers if context.replica_id_in_sync_group == 0 else tf.zeros_like(numbers)
-        return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+        given = own if context.replica_id_in_sync_group == 0 else tf.zeros_like(own)
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, given)
 
-    compiled = tf.function(lambda numbers: strategy.run(first, args=(numbers,)))
+    compiled = tf.function(lambda own: strategy.run(first, args=(own,)))
 
-    def agreed(numbers: Pair) -> Pair:
-        found = _local(strategy, compiled(tf.constant(numbers, tf.float64)))[0].numpy()
-        return float(found[0]), float(found[1])
+    def agreed(array: Array) -> Array:
+        found: Array = _local(strategy, compiled(tf.constant(array)))[0].numpy()
+        return found
 
     return agreed
 
 
 @contextmanager
-def errors_of_others(replicas: Replicas, epoch: int) -> Iterator[None]:
+def errors_of_others(workers: Workers | None) -> Iterator[None]:
     """Say in one line that another worker is lost, which the engine says in many.
 
-    Args:
-        replicas: that learn together.
-        epoch: finished ones.
-
     Raises:
-        TrainingError: a worker is lost.
+        TrainingError: it is.
     """
     try:
         yield
     except tf.errors.OpError as error:
-        workers = replicas.workers
         if workers is None or isinstance(error, tf.errors.ResourceExhaustedError):
             raise
-        task = re.search(r"task:(\d+)", str(error))
-        known = task is not None and int(task[1]) < len(workers.addresses)
-        kept = f"from epoch {epoch}, of which worker 0 has the checkpoint" if epoch else "anew"
+        said = str(error)
+        numbers = [int(found) for found in re.findall(r"remote target \S*/task:(\d+)", said)]
+        known = [at for at in numbers if at < len(workers.addresses) and at != workers.number]
+        who = workers.name(known[0]) if known else "another worker"
+        # What went wrong stands between the place in the graph and what grpc adds.
+        why = re.search(r"^Collective ops is aborted by: (.*)", said, re.MULTILINE)
         raise TrainingError(
-            f"lost {workers.name(int(task[1])) if task and known else 'another worker'} in epoch "
-            f"{epoch + 1}: see what it says; start all workers again with the same command, and "
-            f"training begins {kept}"
+            f"lost {who} ({in_one_line(why[1] if why else said, 100)}): see what it says; start "
+            "all workers again with the same command, and they go on from the last checkpoint of "
+            "worker 0"
         ) from error

@@ -7,19 +7,20 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
-import tensorflow as tf
-
-from embedder.backend import keras
 from embedder.checkpoints import Stored, checkpoint_bytes, load_checkpoint, put_checkpoint
 from embedder.errors import TrainingError
 from embedder.frozen import weights_key
+from embedder.meeting import meet
 from embedder.photo_cache import PhotoCache
 from embedder.sampling import evenly
 from embedder.training_options import TrainingOptions
 from embedder.version import __version__
-from embedder.workers import Workers, meet
+from embedder.workers import Workers
+
+import tensorflow as tf  # isort: skip  (after embedder.backend, which names the extra)
 
 _REPLACING = "replacing"  # a file beside the checkpoint of a training that may replace a model
 _COMPARED = 200  # photos
@@ -113,8 +114,11 @@ def _alike(options: TrainingOptions, cache: PhotoCache) -> dict[str, str]:
     digest = hashlib.sha256(repr(cache.items).encode())
     for array in (cache.labels, cache.mask_rows, pixels, cache.pictures):
         digest.update(array.tobytes())
+    versions = {name: version(name) for name in ("keras", "tensorflow", "numpy", "pillow")}
     return {
-        "versions": f"{__version__}, Keras {keras.__version__}, TensorFlow {tf.__version__}",
-        "options": json.dumps(same, sort_keys=True),
+        "versions": json.dumps({"embed": __version__, **versions}),
+        # TensorFlow expects as many everywhere, and would wait for those that are not there.
+        "GPUs": str(len(tf.config.list_physical_devices("GPU"))),
+        "options": hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest(),
         "photos": digest.hexdigest(),
     }

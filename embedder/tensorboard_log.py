@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -33,8 +35,12 @@ class TensorBoardLog(Listener):
         except OSError as error:
             raise TrainingError(f"{folder}: cannot be written: {with_advice(error)}") from error
         self._folder, self._step = folder, 0
-        with self._told():
-            self._writer = tf.summary.create_file_writer(str(folder))
+
+    @cached_property
+    def _writer(self) -> Any:
+        # Not before the training has begun: to make it sets up TensorFlow, and then it is too late
+        # for anything that other hosts have a part in.
+        return tf.summary.create_file_writer(str(self._folder))
 
     def step(self, epoch: int, step: int, steps: int, loss: float) -> None:
         """Write the loss of one batch."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -24,10 +24,16 @@ from embedder.frozen import learner_of_features, refuse_unfreezable, weights_key
 from embedder.learner import Learner, learner_of_photos
 from embedder.locking import only_process
 from embedder.model_files import MODEL_JSON, NETWORK_SUFFIXES, ModelInfo
-from embedder.networks import build_network
+from embedder.networks import build_network, refuse_missing
 from embedder.photo_cache import PhotoCache, cache_key, open_cache
 from embedder.photos import Pixels
-from embedder.replicas import Replicas, one_replica, replicas_of
+from embedder.replicas import (
+    Replicas,
+    errors_of_others,
+    one_replica,
+    refuse_used_engine,
+    replicas_of,
+)
 from embedder.resuming import (
     meet_others,
     replace_anew,
@@ -39,7 +45,7 @@ from embedder.sampling import evenly
 from embedder.saving import put_back
 from embedder.training_end import write_trained
 from embedder.training_options import Listener, TrainingOptions
-from embedder.training_run import Run, start, train_epochs
+from embedder.training_run import Run, is_done, start, train_epochs
 from embedder.workers import VARIABLE, Workers
 
 _COMPARED = 200  # photos, with each other
@@ -71,14 +77,8 @@ def train(
         TrainingError: fewer than two items with readable photos; a model is there already; the
             loss is not a number; the disk is full; the LiteRT model disagrees with the network.
     """
-    _refuse_existing(model, replace_existing)
-    with _alone(model, 0) as folder:
-        put_back(model)
-        _refuse_existing(model, replace_existing)
-        run = _train(catalogue, folder, options, listener, replace_existing)
-        info = write_trained(run, model)
-        shutil.rmtree(folder, ignore_errors=True)
-    return info
+    info = _trained(catalogue, model, options, listener, replace_existing, None)
+    return cast(ModelInfo, info)  # there is no other process that would have it
 
 
 def train_with_others(
@@ -106,13 +106,28 @@ def train_with_others(
         TrainingError: as `train`; or another worker has other options, photos or versions, or is
             lost: started again, all go on from the last epoch.
     """
-    if not workers.number:
+    refuse_used_engine()
+    return _trained(catalogue, model, options, listener, replace_existing, workers)
+
+
+def _trained(
+    catalogue: Catalogue,
+    model: Path,
+    options: TrainingOptions | None,
+    listener: Listener | None,
+    replace_existing: bool,
+    workers: Workers | None,
+) -> ModelInfo | None:
+    writes = workers is None or not workers.number
+    _refuse_no_folder(model)
+    if writes:
         _refuse_existing(model, replace_existing)
-    with _alone(model, workers.number) as folder:
-        if not workers.number:
+    with _alone(model, 0 if workers is None else workers.number) as folder:
+        if writes:
             put_back(model)
+            _refuse_existing(model, replace_existing)
         run = _train(catalogue, folder, options, listener, replace_existing, workers)
-        info = None if workers.number else write_trained(run, model)
+        info = write_trained(run, model) if writes else None
         shutil.rmtree(folder, ignore_errors=True)
     return info
 
@@ -139,7 +154,7 @@ def _alone(model: Path, worker: int) -> Iterator[Path]:
         raise TrainingError(f"{where}: cannot be written: {with_advice(error)}") from error
 
 
-def _refuse_existing(model: Path, replace_existing: bool) -> None:
+def _refuse_no_folder(model: Path) -> None:
     if not model.name:
         raise TrainingError(f"{model}: expected the name of a model folder to write")
     if model.suffix.lower() in NETWORK_SUFFIXES and not model.is_dir():
@@ -147,6 +162,9 @@ def _refuse_existing(model: Path, replace_existing: bool) -> None:
             f"{model}: expected the name of a model folder, which is what training writes, found "
             "that of a file: name another with --model or EMBED_MODEL"
         )
+
+
+def _refuse_existing(model: Path, replace_existing: bool) -> None:
     if model.exists() and not (model / MODEL_JSON).is_file():
         raise TrainingError(
             f"{model}: expected a model folder or nothing, found something else: name another with "
@@ -171,8 +189,39 @@ def _train(
     settings, stored = settings_of(options, photos), None
     if workers is None or not workers.number:
         stored = stored_in(folder, settings, options.learning_rate, replace_existing)
-    if workers is None:
-        replicas, network = _begin(options, stored, None)
+    most = min(options.items_per_batch, len(catalogue.items)) * options.photos_per_item
+    begun = None if workers else _begin(options, stored, None, most)
+    cache = _open(catalogue, options, folder, listener, given)
+    with errors_of_others(workers):
+        if workers is not None and not _is_done(options, cache, stored):
+            stored = meet_others(workers, options, cache, stored, listener.waiting)
+            begun = _begin(options, stored, workers, most)
+        replicas, network = begun or _begin(options, stored, None, most)
+        learner = _learner(options, settings, cache, network, replicas, listener)
+        try:
+            run = start(options, settings, cache, learner, stored, replicas)
+        except TrainingError:
+            replace_anew(folder)
+            raise
+        if stored:
+            listener.resumed(run.progress.epoch)
+        train_epochs(run, folder, listener)
+    return run
+
+
+def _is_done(options: TrainingOptions, cache: PhotoCache, stored: Stored) -> bool:
+    """Whether worker 0 only has to write the model, which it does without the others."""
+    held = validation.hold_out(cache.labels, options.seed)
+    return stored is not None and is_done(options, stored[0], bool(held.any()))
+
+
+def _open(
+    catalogue: Catalogue,
+    options: TrainingOptions,
+    folder: Path,
+    listener: Listener,
+    given: Pixels | None,
+) -> PhotoCache:
     masks = options.augmentation.background > 0
     cache = open_cache(catalogue, options.architecture.size, folder, listener.decoded, masks)
     if given is not None:
@@ -180,20 +229,7 @@ def _train(
     if cache.unreadable:
         listener.unreadable(cache.unreadable)
     _refuse_useless(cache, catalogue.source)
-    if workers is not None:
-        stored = meet_others(workers, options, cache, stored, listener.waiting)
-        replicas, network = _begin(options, stored, workers)
-    _refuse_small_batches(options, cache, replicas)
-    learner = _learner(options, settings, cache, network, replicas, listener)
-    try:
-        run = start(options, settings, cache, learner, stored, replicas)
-    except TrainingError:
-        replace_anew(folder)
-        raise
-    if stored:
-        listener.resumed(run.progress.epoch)
-    train_epochs(run, folder, listener)
-    return run
+    return cache
 
 
 def _refuse_senseless(options: TrainingOptions, workers: Workers | None) -> None:
@@ -210,6 +246,7 @@ def _refuse_senseless(options: TrainingOptions, workers: Workers | None) -> None
                 f"expected --frozen on one host, found {len(workers.addresses)} workers in "
                 f"{VARIABLE}: unset it; a head alone is trained in minutes"
             )
+    refuse_missing(options.architecture, options.weights)
 
 
 def _photos_of(catalogue: Catalogue, options: TrainingOptions) -> tuple[str, Pixels | None]:
@@ -225,10 +262,15 @@ def _photos_of(catalogue: Catalogue, options: TrainingOptions) -> tuple[str, Pix
 
 
 def _begin(
-    options: TrainingOptions, stored: Stored, workers: Workers | None
+    options: TrainingOptions, stored: Stored, workers: Workers | None, most: int
 ) -> tuple[Replicas, Any]:
-    """The replicas, and the network that they learn with."""
-    replicas = one_replica() if options.frozen else replicas_of(workers)
+    """The replicas, as many as a batch has photos at most, and the network they learn with."""
+    replicas = one_replica() if options.frozen else replicas_of(workers, most=most)
+    if replicas.count > most:
+        raise TrainingError(
+            f"expected at most {most} replicas, as many as a batch has photos, found "
+            f"{replicas.count}: name fewer workers in {VARIABLE}"
+        )
     keras.utils.set_random_seed(options.seed)
     trained_at = replace(options.architecture, size=options.side_trained_at)
     # A checkpoint has the weights of what learns, which a frozen backbone does not.
@@ -249,15 +291,6 @@ def _learner(
         return learner_of_photos(options, cache, network, replicas)
     usable = np.flatnonzero(~validation.hold_out(cache.labels, options.seed))
     return learner_of_features(options, settings, cache, network, usable, listener.features)
-
-
-def _refuse_small_batches(options: TrainingOptions, cache: PhotoCache, replicas: Replicas) -> None:
-    batch = min(options.items_per_batch, len(cache.items)) * options.photos_per_item
-    if batch < replicas.count:
-        raise TrainingError(
-            f"expected at most {batch} replicas, as many as a batch has photos, found "
-            f"{replicas.count}"
-        )
 
 
 def _refuse_useless(cache: PhotoCache, source: Path) -> None:

@@ -27,7 +27,7 @@ from embedder.errors import TrainingError
 from embedder.learner import Learner
 from embedder.mining import follow, nearest_items, worth_mining
 from embedder.photo_cache import PhotoCache
-from embedder.replicas import Replicas, agreement, errors_of_others
+from embedder.replicas import Array, Replicas, agreement
 from embedder.sampling import Indices
 from embedder.score_space import Floats
 from embedder.training_options import EpochReport, Listener, TrainingOptions
@@ -137,6 +137,12 @@ def start(
     return run
 
 
+def is_done(options: TrainingOptions, progress: Progress, holds_out: bool) -> bool:
+    """Whether all epochs are done, or none was better for a while."""
+    waited = progress.epoch - progress.improved_epoch
+    return progress.epoch >= options.epochs or (holds_out and waited >= options.patience)
+
+
 def _listed(directions: Any) -> list[Any]:
     return [] if directions is None else [directions]
 
@@ -155,24 +161,21 @@ def train_epochs(run: Run, folder: Path, listener: Listener) -> None:
     """Train until all epochs are done, or none was better for a while.
 
     Raises:
-        TrainingError: the loss is not a number, the checkpoint cannot be written, or another
-            worker is lost.
+        TrainingError: the loss is not a number, or the checkpoint cannot be written.
     """
     network, asked, progress = run.learner.network, run.learner.asked, run.progress
     step = training_step(network, run.optimizer, run.options, run.directions, run.replicas)
     embed, agreed = embedding_function(asked), agreement(run.replicas)
-    while progress.epoch < run.options.epochs:
-        if run.held.any() and progress.epoch - progress.improved_epoch >= run.options.patience:
-            break
+    while not is_done(run.options, progress, bool(run.held.any())):
         started = time.monotonic()
-        with errors_of_others(run.replicas, progress.epoch):
-            losses = _train_epoch(run, step, folder, listener)
-            if not all(np.isfinite(weight).all() for weight in network.get_weights()):
-                raise TrainingError(_diverged("weights are not finite", progress.epoch, folder))
-            trained = time.monotonic() - started
-            if asked is not network:
-                asked.set_weights(network.get_weights())
-            accuracy = agreed(_accuracy(run, embed))
+        losses = _train_epoch(run, step, agreed, folder, listener)
+        if not all(np.isfinite(weight).all() for weight in network.get_weights()):
+            raise TrainingError(_diverged("weights are not finite", progress.epoch, folder))
+        trained = time.monotonic() - started
+        if asked is not network:
+            asked.set_weights(network.get_weights())
+        first, all_of_them = agreed(np.array(_accuracy(run, embed))).tolist()
+        accuracy = (first, all_of_them)
         progress.epoch += 1
         progress.losses.append(float(np.mean(losses)))
         best = _keep_best(run, (*accuracy, -progress.losses[-1]))
@@ -182,11 +185,15 @@ def train_epochs(run: Run, folder: Path, listener: Listener) -> None:
 
 
 def _train_epoch(
-    run: Run, step: Callable[..., Any], folder: Path, listener: Listener
+    run: Run,
+    step: Callable[..., Any],
+    agreed: Callable[[Array], Array],
+    folder: Path,
+    listener: Listener,
 ) -> list[float]:
     options, epoch, steps = run.options, run.progress.epoch, run.steps
     # As they were when the epoch began: batches are drawn ahead of the step, which moves them.
-    look_alikes = partial(nearest_items, run.centroids.copy()) if run.mines else None
+    look_alikes = partial(_look_alikes, run.centroids.copy(), agreed) if run.mines else None
     usable, losses = np.flatnonzero(~run.held), []
     with closing(run.learner.batches(usable, steps, epoch, look_alikes)) as drawn:
         for number, (photos, labels) in enumerate(drawn):
@@ -201,6 +208,17 @@ def _train_epoch(
             losses.append(loss)
             listener.step(epoch + 1, number + 1, steps, loss)
     return losses
+
+
+def _look_alikes(
+    centroids: Floats, agreed: Callable[[Array], Array], items: Indices
+) -> list[Indices]:
+    """`nearest_items`; ties are broken for all workers by the first one."""
+    found = nearest_items(centroids, items)
+    table = np.full((len(found), max(map(len, found))), -1)
+    for row, some in zip(table, found, strict=True):
+        row[: len(some)] = some
+    return [row[row >= 0] for row in agreed(table)]
 
 
 def _diverged(what: str, epoch: int, folder: Path) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from embedder.backend import keras, ops
 from embedder.distances import DistanceMetric, off_diagonal, pairwise_distances
-from embedder.distribution import refuse_replicas
+from embedder.distribution import refuse_fit_of_workers, refuse_replicas
 
 
 def triplet_semihard_loss(
@@ -156,7 +156,7 @@ class TripletSemiHardLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras pub
         name: str | None = "triplet_semihard_loss",
         **kwargs: Any,
     ) -> None:
-        refuse_replicas()
+        refuse_fit_of_workers()
         super().__init__(name=name, **kwargs)
         self.margin = margin
         self.distance_metric = distance_metric
@@ -184,7 +184,7 @@ class TripletHardLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras publish
         name: str | None = "triplet_hard_loss",
         **kwargs: Any,
     ) -> None:
-        refuse_replicas()
+        refuse_fit_of_workers()
         super().__init__(name=name, **kwargs)
         self.margin = margin
         self.soft = soft

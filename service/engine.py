@@ -259,8 +259,10 @@ def give_way() -> None:
     Photos keep all cores busy; a request that is refused is to hear of that at once.
     """
     if sys.platform == "linux":
+        thread = threading.get_native_id()
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BEHIND)
+            lowest = max(_BEHIND, os.getpriority(os.PRIO_PROCESS, thread))
+            os.setpriority(os.PRIO_PROCESS, thread, lowest)
 
 
 class GoneError(Exception):

@@ -77,7 +77,7 @@ def command(sample, epochs):
 def of_one(sample, tmp_path_factory):
     folder = tmp_path_factory.mktemp("one")
     done = subprocess.run(
-        [EMBED, "train", *map(str, command(sample, 3))],
+        [EMBED, "train", *map(str, command(sample, 4))],
         cwd=folder,
         env=ENVIRONMENT,
         capture_output=True,
@@ -88,16 +88,18 @@ def of_one(sample, tmp_path_factory):
 
 
 def test_two_workers_learn_what_one_does_and_a_lost_one_stops_both(sample, tmp_path, start, of_one):
-    first, other = (start(number, *command(sample, 3)) for number in (0, 1))
-    first.until("epoch  1/3")
+    first, other = (start(number, *command(sample, 4)) for number in (0, 1))
+    first.until("epoch  1/4")
     other.process.kill()
     assert first.end()[0] == 1
     lines = first.said.splitlines()
     assert lines[0].startswith("Waiting for worker 1 (127.0.0.1:")
-    assert lines[-1].startswith("Error: lost ")
-    assert "start all workers again with the same command, and training begins from" in lines[-1]
+    assert lines[-1].startswith("Error: lost worker 1 (127.0.0.1:")
+    assert "start all workers again with the same command, and they go on" in lines[-1]
 
-    first, other = (start(number, *command(sample, 3), "--json") for number in (0, 1))
+    first, other = (
+        start(number, *command(sample, 4), "--json", "--tensorboard", "curves") for number in (0, 1)
+    )
     (code, printed), (other_code, other_printed) = first.end(), other.end()
     assert code == other_code == 0
     assert "Going on after epoch" in first.said
@@ -107,8 +109,12 @@ def test_two_workers_learn_what_one_does_and_a_lost_one_stops_both(sample, tmp_p
     ]
     assert other.said.splitlines()[-1].startswith("Done; worker 0 (127.0.0.1:")
     assert json.loads(other_printed) == {"worker": 1, "model": None}
-    assert json.loads(printed)["epochs"] == 3
-    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["items.model"]
+    assert json.loads(printed)["epochs"] == 4
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == [
+        "curves",
+        "items.model",
+    ]
+    assert len(list((tmp_path / "curves").iterdir())) == 1
     assert_alike(tmp_path, of_one[0], sample)
 
 
@@ -123,7 +129,7 @@ def assert_alike(folder, other, sample):
 
 
 def test_waiting_alone_can_be_stopped(sample, start):
-    alone = start(1, *command(sample, 3))
+    alone = start(1, *command(sample, 4))
     alone.until("Waiting for worker 0")
     alone.process.send_signal(signal.SIGINT)
     assert alone.end()[0] not in (0, None)

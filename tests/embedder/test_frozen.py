@@ -21,6 +21,7 @@ from embedder.model_files import Architecture, read_model_info
 from embedder.networks import build_network
 from embedder.photo_cache import open_cache
 from embedder.photos import prepare
+from embedder.replicas import one_replica
 from embedder.training import train, unfinished_folder
 from embedder.training_batches import draw_variation
 from embedder.training_options import Listener, TrainingOptions
@@ -276,7 +277,7 @@ def test_a_trained_head_finds_more_than_an_untrained_one(real_data: Path, tmp_pa
     network = build_network(options.architecture, options.weights)
     held = hold_out(cache.labels, 0)
     learner = learner_of_features(options, "", cache, network, np.flatnonzero(~held))
-    run = start(options, "", cache, learner, None)
+    run = start(options, "", cache, learner, None, one_replica())
 
     def found_of_ten() -> float:
         embed = embedding_function(learner.asked)

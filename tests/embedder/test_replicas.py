@@ -14,7 +14,10 @@ from embedder import TrainingError
 from embedder.backend import keras
 from embedder.losses import TripletHardLoss, lifted_struct_loss
 from embedder.replicas import Replicas, agreement, one_replica
-from embedder.training import train
+from embedder.training import train, train_with_others
+from embedder.workers import Workers
+
+import tensorflow as tf  # isort: skip
 
 STEPS = Path(__file__).parent.parent / "made" / "steps.py"
 ROUNDING = 1e-12  # the largest difference of weights of about 1, after 12 steps of Adam
@@ -46,7 +49,7 @@ def assert_same_steps(found, of_one):
         np.testing.assert_allclose(found[name], of_one[name], rtol=0, atol=ROUNDING)
     assert len(set(found["losses"].tolist())) == 12
     weights = [name for name in of_one if name.startswith("arr")]
-    assert len(weights) == 34
+    assert len(weights) == 35
 
 
 def test_two_devices_make_the_same_steps_as_one(of_one, tmp_path):
@@ -62,15 +65,11 @@ def test_two_devices_make_the_same_steps_as_one(of_one, tmp_path):
 def test_two_processes_make_the_same_steps_as_one(of_one, tmp_path):
     addresses = [free_address(), free_address()]
     outs = [tmp_path / f"{number}.npz" for number in (0, 1)]
+    cluster = {"chief": addresses[:1], "worker": addresses[1:]}
+    tasks = [{"type": kind, "index": 0} for kind in ("chief", "worker")]
     processes = [
-        begin(
-            "worker",
-            out,
-            TF_CONFIG=json.dumps(
-                {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": number}}
-            ),
-        )
-        for number, out in enumerate(outs)
+        begin("worker", out, TF_CONFIG=json.dumps({"cluster": cluster, "task": task}))
+        for out, task in zip(outs, tasks, strict=True)
     ]
     for found in [ended(process, out) for process, out in zip(processes, outs, strict=True)]:
         assert_same_steps(found, of_one)
@@ -91,12 +90,19 @@ def test_shares_are_the_whole_batch_in_order(batch, count):
     assert [at for part in parts for at in range(batch)[part]] == list(range(batch))
     sizes = [part.stop - part.start for part in parts]
     assert max(sizes) - min(sizes) <= 1
-    pair = Replicas(Strategy(count), None, (0, count - 1)).share(batch)
-    assert pair == slice(0, batch)
+    assert Replicas(Strategy(count), None, tuple(range(count))).share(batch) == slice(0, batch)
+
+
+def test_an_engine_in_use_is_refused_before_anything_is_done(catalogue, tmp_path):
+    tf.constant(0)
+    with pytest.raises(TrainingError, match="expected a process that has not used TensorFlow yet"):
+        train_with_others(catalogue, tmp_path / "items.model", Workers(("a:1", "b:2"), 0))
+    assert not list(tmp_path.iterdir())
 
 
 def test_one_process_agrees_with_itself():
-    assert agreement(one_replica())((0.25, 1 / 3)) == (0.25, 1 / 3)
+    numbers = np.array([0.25, 1 / 3])
+    assert agreement(one_replica())(numbers) is numbers
 
 
 @pytest.fixture
@@ -112,6 +118,6 @@ def test_data_parallel_is_refused_where_it_does_nothing(data_parallel, catalogue
         train(catalogue, tmp_path / "items.model")
     with pytest.raises(TrainingError, match=message):
         TripletHardLoss()
-    assert not list(tmp_path.glob("items.model*"))
+    assert not (tmp_path / "items.model.training").exists()
     # A function knows of no `fit`: what it is given, it takes for the whole batch.
     assert float(lifted_struct_loss([0, 0, 1], [[1.0, 0], [0, 1], [1, 1]])) > 0

@@ -7,8 +7,9 @@ import threading
 import pytest
 from addresses import free_address
 
-from embedder import TrainingError
-from embedder.workers import Workers, meet, workers_from_environment
+from embedder import TrainingError, meeting
+from embedder.meeting import meet
+from embedder.workers import Workers, workers_from_environment
 
 ALIKE = {"versions": "1", "options": "{}", "photos": "ab"}
 
@@ -29,7 +30,7 @@ def config(cluster, kind="worker", index=0):
         (config({"worker": ["a:1", "b:2"]}, index=1), (("a:1", "b:2"), 1)),
         (config({"chief": ["c:3"], "worker": ["a:1", "b:2"]}, "chief"), (("c:3", "a:1", "b:2"), 0)),
         (config({"chief": ["c:3"], "worker": ["a:1", "b:2"]}, index=1), (("c:3", "a:1", "b:2"), 2)),
-        (config({"worker": ["[::1]:1", "b:2"], "ps": []}), (("[::1]:1", "b:2"), 0)),
+        (config({"worker": ["1.2.3.4:1", "b:2"], "ps": []}), (("1.2.3.4:1", "b:2"), 0)),
         (config({"worker": ["a:1"]}), None),
         ("  ", None),
     ],
@@ -60,10 +61,11 @@ def test_without_the_variable_there_are_no_others(monkeypatch):
         (config({"worker": ["a:1", "a:1"]}), "another index for each worker, found"),
         (config({"chief": ["a:1", "b:2"]}, "chief"), "another index for each worker, found"),
         (config({"worker": ["a:1", "b:2"], "ps": ["c:3"]}), "found ps, worker: all train alike"),
-        (config({"worker": ["a:1", "b"]}), "expected HOST:PORT, found 'b'"),
-        (config({"worker": ["a:1", "b:99999"]}), "expected HOST:PORT, found 'b:99999'"),
-        (config({"worker": ["a:1", ":2"]}), "expected HOST:PORT, found ':2'"),
-        (config({"worker": ["a:1", ["b", 2]]}), "expected HOST:PORT, found"),
+        (config({"worker": ["a:1", "b"]}), "address, found 'b'"),
+        (config({"worker": ["a:1", "b:99999"]}), "address, found 'b:99999'"),
+        (config({"worker": ["a:1", ":2"]}), "address, found ':2'"),
+        (config({"worker": ["a:1", ["b", 2]]}), "expected HOST:PORT, with a name or an IPv4"),
+        (config({"worker": ["a:1", "[::1]:2"]}), "an IPv4 address, found '[::1]:2'"),
     ],
 )
 def test_what_makes_no_sense_is_said_in_one_line(monkeypatch, text, message):
@@ -153,6 +155,78 @@ def test_strangers_are_left_out(addresses, said):
         stranger.shutdown(socket.SHUT_WR)
         other = Meeting(addresses[:2], 1)
         assert first.end() == other.end() == b"weights"
+
+
+@pytest.mark.parametrize("said", [b"", b'{"worker": 1, ', b'{"worker": 1, "alike": {}} '])
+def test_who_says_nothing_or_not_all_holds_nobody_up(addresses, said, monkeypatch):
+    monkeypatch.setattr(meeting, "_SOON", 0.2)
+    first = Meeting(addresses[:2], 0, parcel=b"weights")
+    until(lambda: first.waited)
+    host, port = addresses[0].split(":")
+    with socket.create_connection((host, int(port))) as stranger:
+        stranger.sendall(said)
+        # Dropped, not kept: it hears of the end.
+        stranger.settimeout(20)
+        assert stranger.recv(1) == b""
+        with socket.create_connection((host, int(port))) as another:
+            another.sendall(said)
+            other = Meeting(addresses[:2], 1)
+            assert first.end() == other.end() == b"weights"
+
+
+def test_many_strangers_are_forgotten(addresses):
+    first = Meeting(addresses[:2], 0)
+    until(lambda: first.waited)
+    host, port = addresses[0].split(":")
+    for _ in range(300):
+        socket.create_connection((host, int(port))).close()
+    strangers = [socket.create_connection((host, int(port))) for _ in range(150)]
+    try:
+        other = Meeting(addresses[:2], 1)
+        assert first.end() == other.end() == b""
+    finally:
+        for stranger in strangers:
+            stranger.close()
+
+
+def test_two_with_one_number(addresses):
+    first = Meeting(addresses, 0)
+    one = Meeting(addresses, 1)
+    until(lambda: first.waited and first.waited[-1] == [f"worker 2 ({addresses[2]})"])
+    same = Meeting(addresses, 1)
+    same.end()
+    assert same.error == f"worker 1 ({addresses[1]}) is there already: name each worker once"
+    last = Meeting(addresses, 2)
+    assert first.end() == one.end() == last.end() == b""
+
+
+def test_a_worker_lost_while_it_takes_the_parcel_stops_all(addresses):
+    first = Meeting(addresses, 0, parcel=b"w" * 3_000_000)
+    other = Meeting(addresses, 2)
+    until(lambda: first.waited and first.waited[-1] == [f"worker 1 ({addresses[1]})"])
+    host, port = addresses[0].split(":")
+    with socket.create_connection((host, int(port))) as lost:
+        lost.sendall(json.dumps({"worker": 1, "alike": ALIKE}).encode() + b"\n")
+        assert lost.recv(10)
+    first.end()
+    assert first.error == f"lost worker 1 ({addresses[1]}) while the workers met: start all again"
+    assert other.is_alive()  # it waits for worker 0 to be started again
+    first, one = Meeting(addresses, 0), Meeting(addresses, 1)
+    assert first.end() == one.end() == other.end() == b""
+
+
+def test_what_else_answers_at_the_port_is_not_worker_0(addresses):
+    answers = [b"", b"HTTP/1.1 400\r\n\r\n", b'{"bytes": 1e9}\n', b'{"bytes": -1}\n']
+    answers += [b'{"refusal": null, "bytes": 9}\nshort', b"[" * 9_000 + b"\n"]
+    host, port = addresses[0].split(":")
+    with socket.create_server((host, int(port))) as door:
+        joining = Meeting(addresses[:2], 1)
+        for answer in answers:
+            with door.accept()[0] as peer:
+                peer.sendall(answer)
+                peer.recv(1_000)
+    first = Meeting(addresses[:2], 0, parcel=b"weights")
+    assert first.end() == joining.end() == b"weights"
 
 
 def test_a_worker_that_was_stopped_is_waited_for_again(addresses):

@@ -16,13 +16,14 @@ from embedder.backend import keras
 from embedder.losses import TripletHardLoss
 from embedder.model_files import Architecture
 from embedder.networks import build_network
-from embedder.replicas import one_replica, replicas_of
+from embedder.replicas import agreement, one_replica, replicas_of
 from embedder.training_options import TrainingOptions
 from embedder.training_step import training_step
 from embedder.workers import workers_from_environment
 
 import tensorflow as tf  # isort: skip
 
+OPTIONS = TrainingOptions(softmax=0.5)
 STEPS, ITEMS, PHOTOS, SIDE = 12, 7, 3, 32  # 21 photos: replicas have unequal shares
 
 
@@ -45,8 +46,10 @@ def main():
     with replicas.strategy.scope():
         network = build_network(Architecture(size=SIDE))
         optimizer = keras.optimizers.Adam(1e-3)
-        optimizer.build(network.trainable_variables)
-    step = training_step(network, optimizer, TrainingOptions(), replicas=replicas)
+        directions = keras.Variable(np.random.default_rng(1).normal(size=(ITEMS, 100)))
+        optimizer.build([*network.trainable_variables, directions])
+    step = training_step(network, optimizer, OPTIONS, directions, replicas)
+    agreed = agreement(replicas)
     rng, losses = np.random.default_rng(0), []
     labels = np.repeat(np.arange(ITEMS), PHOTOS)
     for _ in range(STEPS):
@@ -54,13 +57,17 @@ def main():
         loss, vectors = step(photos[replicas.share(len(labels))], labels)
         assert vectors.shape == (len(labels), 100)
         losses.append(float(loss))
+    own = np.array([replicas.here[0], 7])
+    assert agreed(own).tolist() == [0, 7]
+    assert agreed(own / 3).tolist() == [0, 7 / 3]
     refused = ""
     try:
         with replicas.strategy.scope():
-            TripletHardLoss()
+            TripletHardLoss()(labels, vectors)
     except Exception as error:
         refused = f"{type(error).__name__}: {error}"
-    np.savez(out, *network.get_weights(), losses=losses, refused=refused)
+    weights = [*network.get_weights(), np.asarray(directions)]
+    np.savez(out, *weights, losses=losses, refused=refused)
 
 
 if __name__ == "__main__":
