@@ -9,7 +9,8 @@ after another on all cores, and, harder to reach, as many processes at once as t
 
 overload: a client alone, for what an unloaded server takes; then requests come at 4 times the rate
 that the throughput part reached, whether or not earlier ones were answered. With --queue 1, and for
-a tenth of the time as the server is by default.
+a tenth of the time as the server is by default. Where it may, the client of this part goes before
+the server, as it would on cores of its own: what it measures is then the server's time.
 
     python benchmarks/serving.py --index items.index --model items.model PHOTOS
 """
@@ -22,11 +23,11 @@ import os
 import platform
 import random
 import re
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -44,22 +45,22 @@ QUEUE = Settings.queue
 SOON = 0.05  # seconds in which a refusal has to be there
 # How long the machine itself gave no processor to anybody.
 _PROBE = """
-import os, time
+import os, signal, time
+done = []
+signal.signal(signal.SIGTERM, lambda *_: done.append(True))
 try:
     os.nice(-20)
     who = "first"
 except OSError:
     who = "as any other"
 late = []
-try:
-    while True:
-        began = time.perf_counter()
-        time.sleep(0.001)
-        late.append(time.perf_counter() - began - 0.001)
-except KeyboardInterrupt:
-    late.sort()
-    most = ", ".join(f"{1e3 * one:.1f}" for one in late[:-4:-1])
-    print(f"{most} ms at most, p99.9 {1e3 * late[len(late) * 999 // 1000]:.1f} ms ({who})")
+while not done:
+    began = time.perf_counter()
+    time.sleep(0.001)
+    late.append(time.perf_counter() - began - 0.001)
+late.sort()
+most = ", ".join(f"{1e3 * one:.1f}" for one in late[:-4:-1])
+print(f"{most} ms at most, p99.9 {1e3 * late[len(late) * 999 // 1000]:.1f} ms ({who})")
 """
 Request = tuple[list[bytes], list[str]]
 
@@ -300,12 +301,14 @@ def throughput(server: Server, contents: list[bytes], seconds: float) -> float:
 
 def overload(server: Server, contents: list[bytes], rate: float, seconds: float) -> None:
     """Print what 4 times as many requests as can be answered get."""
-    alone = run(closed(server.port, contents, 1, max(20, seconds / 10)))
+    with before_others():
+        alone = run(closed(server.port, contents, 1, max(20, seconds / 10)))
     print(f"one client: {len(alone.answered):,}: {milliseconds(alone.answered)}")
     before = server.megabytes("VmRSS")
     probe = subprocess.Popen([sys.executable, "-c", _PROBE], stdout=subprocess.PIPE, text=True)
-    seen = run(open_loop(server.port, contents, 4 * rate, seconds))
-    probe.send_signal(signal.SIGINT)
+    with before_others():
+        seen = run(open_loop(server.port, contents, 4 * rate, seconds))
+    probe.terminate()
     stood_still = probe.communicate()[0].strip()
     late = sum(took >= SOON for took in seen.refused)
     ratio = np.percentile(seen.answered, 99) / np.percentile(alone.answered, 99)
@@ -320,6 +323,18 @@ def overload(server: Server, contents: list[bytes], rate: float, seconds: float)
         f"at most {server.megabytes('VmHWM'):,.0f} MB",
         flush=True,
     )
+
+
+@contextmanager
+def before_others() -> Iterator[None]:
+    """Go before other processes meanwhile, where this one may."""
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, usual - 10)
+    except OSError:
+        print("not allowed to go before the server: its times have this process' own in them")
+    yield
+    os.setpriority(os.PRIO_PROCESS, 0, usual)
 
 
 def run(what: Awaitable[Seen]) -> Seen:

@@ -81,7 +81,7 @@ class Engine:
         self.waiting = self.opened = 0
         self.trouble: str | None = None
         self._photos = ThreadPoolExecutor(settings.jobs, "photos", give_way)
-        self._requests = ThreadPoolExecutor(settings.queue, "requests")
+        self._requests = ThreadPoolExecutor(settings.queue, "requests", give_way)
         self._preparing = ThreadPoolExecutor(1, "search")
         self._changing, self._exchanging = threading.Lock(), threading.Lock()
         self._searched: Generation | None = None  # an older one until the newest is prepared
