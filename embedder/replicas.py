@@ -208,7 +208,8 @@ def errors_of_others(workers: Workers | None) -> Iterator[None]:
             raise
         said = str(error)
         numbers = [int(found) for found in re.findall(r"remote target \S*/task:(\d+)", said)]
-        known = [at for at in numbers if at < len(workers.addresses) and at != workers.number]
+        others = {*range(len(workers.addresses))} - {workers.number}
+        known = [at for at in numbers if at in others] or [*others][: len(others) == 1]
         who = workers.name(known[0]) if known else "another worker"
         # What went wrong stands between the place in the graph and what grpc adds.
         why = re.search(r"^Collective ops is aborted by: (.*)", said, re.MULTILINE)

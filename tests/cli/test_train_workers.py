@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sysconfig
@@ -104,9 +105,8 @@ def test_two_workers_learn_what_one_does_and_a_lost_one_stops_both(sample, tmp_p
     assert code == other_code == 0
     assert "Going on after epoch" in first.said
     assert "Going on after epoch" in other.said
-    assert [line for line in first.said.splitlines() if line.startswith("epoch")] == [
-        line for line in other.said.splitlines() if line.startswith("epoch")
-    ]
+    assert epochs(first) == epochs(other)
+    assert len(epochs(first)) in (1, 2, 3)
     assert other.said.splitlines()[-1].startswith("Done; worker 0 (127.0.0.1:")
     assert json.loads(other_printed) == {"worker": 1, "model": None}
     assert json.loads(printed)["epochs"] == 4
@@ -116,6 +116,11 @@ def test_two_workers_learn_what_one_does_and_a_lost_one_stops_both(sample, tmp_p
     ]
     assert len(list((tmp_path / "curves").iterdir())) == 1
     assert_alike(tmp_path, of_one[0], sample)
+
+
+def epochs(worker):
+    """What was said of each epoch, but for the time that is left."""
+    return re.findall(r"^epoch .* of all +[0-9.]+%", worker.said, re.MULTILINE)
 
 
 def assert_alike(folder, other, sample):

@@ -71,7 +71,8 @@ def test_the_match_command_loads_only_what_it_needs(
         *("cli", "cli.main", "cli.match", "cli.output", "cli.photos_given", "cli.progress"),
         *("embedder", "embedder.catalogue", "embedder.errors", "embedder.inference"),
         *("embedder.advice", "embedder.labelled_vectors", "embedder.litert", "embedder.locking"),
-        *("embedder.model_files", "embedder.parallel", "embedder.photo_formats"),
+        *("embedder.manifests", "embedder.model_files", "embedder.parallel"),
+        "embedder.photo_formats",
         *("embedder.photos", "embedder.quiet", "embedder.score_space", "embedder.version"),
         *("index", "index.assignment", "index.calibration", "index.candidates"),
         *("index.database", "index.deciding", "index.describing", "index.fetching"),
@@ -141,7 +142,7 @@ def test_index_uses_the_embedder_for_photos_never_for_training():
     allowed = {"embedder", "embedder.catalogue", "embedder.errors", "embedder.inference"}
     allowed |= {"embedder.photos", "embedder.advice", "embedder.locking", "embedder.score_space"}
     allowed |= {"embedder.labelled_vectors", "embedder.parallel", "embedder.children"}
-    allowed |= {"embedder.quiet"}
+    allowed |= {"embedder.quiet", "embedder.manifests"}
     # What trainings are judged by, without any training: others are judged alike, on even samples.
     allowed |= {"embedder.validation", "embedder.sampling"}
     for path in (ROOT / "index").rglob("*.py"):
