@@ -38,7 +38,7 @@ class Workers:
 
     @property
     def variable(self) -> str:
-        """TF_CONFIG of these, all of one kind: what the engine is told."""
+        """What the engine is told of these, as TF_CONFIG; all are of one kind."""
         task = {"type": "worker", "index": self.number}
         return json.dumps({"cluster": {"worker": list(self.addresses)}, "task": task})
 
