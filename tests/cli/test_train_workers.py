@@ -130,7 +130,7 @@ def assert_alike(folder, other, sample):
         np.stack(list(Embedder.open(each / "items.model").embed(photos)))
         for each in (folder, other)
     )
-    assert (one * two).sum(axis=1).min() > 0.9  # of two seeds: about 0
+    assert (one * two).sum(axis=1).min() > 0.9
 
 
 def test_waiting_alone_can_be_stopped(sample, start):
