@@ -120,18 +120,17 @@ class _Door:
 
     def wait(self) -> dict[int, _Peer]:
         """The others by number, once all are there."""
-        others = self._others
         said: list[str] | None = None
-        while len(self._there) < len(others):
-            missing = [self._workers.name(at) for at in others if at not in self._there]
+        while len(self._there) < len(self._others):
+            missing = [self._workers.name(at) for at in self._others if at not in self._there]
             if missing != said:
                 self._on_waiting(missing)
                 said = missing
-            for key, _ in self._selector.select(_BETWEEN):
-                if key.data is None:
-                    self._open()
-                else:
-                    self._listen(key.data)
+            ready = [key.data for key, _ in self._selector.select(_BETWEEN)]
+            for peer in filter(None, ready):
+                self._listen(peer)
+            if None in ready:  # the last, as too many who knock push out one that is heard above
+                self._open()
             for late in [peer for peer in self._knocking if peer.until < time.monotonic()]:
                 self._drop(late)
         for peer in self._there.values():
@@ -189,10 +188,11 @@ class _Door:
 
 def _keep_alive(peer: socket.socket) -> None:
     """Hear of it when the other host has gone without a word."""
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVE.items():
-        if hasattr(socket, name):  # not on every system
-            peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    with suppress(OSError):  # it has gone already
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE.items():
+            if hasattr(socket, name):  # not on every system
+                peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
