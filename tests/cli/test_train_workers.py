@@ -16,8 +16,8 @@ from addresses import free_address
 from embedder import Embedder
 
 EMBED = Path(sysconfig.get_path("scripts")) / "embed"
-# As it is before a test imports TensorFlow, which adds to it.
-ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("EMBED_")}
+# Without what other tests' imports add: JAX has TensorFlow say more.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith(("EMBED_", "TF_"))}
 
 
 class Worker:
