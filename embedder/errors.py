@@ -15,6 +15,8 @@
 Messages are one line: what was expected, what was found, where, and what to do.
 """
 
+from __future__ import annotations
+
 
 def in_one_line(error: object, most: int = 200) -> str:
     """What an error says, in so many characters of one line, all printable.
@@ -43,6 +45,10 @@ class PhotoError(EmbedError):
         super().__init__(f"{photo}: {reason}")
         self.photo = photo
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type[PhotoError], tuple[str, str]]:
+        """For another process: as it was made."""
+        return type(self), (self.photo, self.reason)
 
 
 class CatalogueError(EmbedError):

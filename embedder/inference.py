@@ -43,6 +43,10 @@ class Embedder:
         self._load = load
         self._idle: queue.SimpleQueue[Run] = queue.SimpleQueue()
 
+    def __reduce__(self) -> tuple[type[Embedder], tuple[object, ...]]:
+        """For another process, which loads the model itself; its files may be gone by then."""
+        return Embedder, (self.info, self._load, self._folder)
+
     @classmethod
     def open(cls, path: str | os.PathLike[str] = "items.model") -> Embedder:
         """Open a model folder, or a network in a file.

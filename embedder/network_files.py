@@ -146,18 +146,27 @@ def open_network(path: Path) -> tuple[ModelInfo, Callable[[], Run]]:
     _refuse_pixels(file, loaded.inputs[0])
     architecture = Architecture(f"{path.suffix.lower()} file", None, size, dim)
     info = NetworkInfo(architecture, DEFAULT_TEMPERATURE, network=file.fingerprint)
-    ready = [loaded]
+    return info, _Loader(file, channels_first, loaded)
 
-    def load() -> Run:
+
+class _Loader:
+    """Loads a network for one more thread."""
+
+    def __init__(self, file: NetworkFile, channels_first: bool, *ready: _Loaded) -> None:
+        self._file, self._channels_first, self._ready = file, channels_first, list(ready)
+
+    def __call__(self) -> Run:
         try:
-            network = ready.pop()
+            network = self._ready.pop()
         except IndexError:
-            network = _load(file)
+            network = _load(self._file)
         if not isinstance(network, LiteRT):  # one is enough for all threads
-            ready.append(network)
-        return partial(_embed, network, file, channels_first)
+            self._ready.append(network)
+        return partial(_embed, network, self._file, self._channels_first)
 
-    return info, load
+    def __reduce__(self) -> tuple[type[_Loader], tuple[NetworkFile, bool]]:
+        """For another process: what is loaded stays in this one."""
+        return _Loader, (self._file, self._channels_first)
 
 
 def _load(file: NetworkFile) -> _Loaded:

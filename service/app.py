@@ -92,12 +92,7 @@ def create_app(settings: Settings, only_loopback: bool = False) -> FastAPI:
     _add_pages(app)
     app.include_router(matching.router)
     app.include_router(items.router)
-    app.add_middleware(
-        Guard,
-        body_bytes=settings.body_bytes,
-        only_loopback=only_loopback,
-        refuse_if_full=engine.refuse_if_full,
-    )
+    app.add_middleware(Guard, body_bytes=settings.body_bytes, only_loopback=only_loopback)
     app.add_middleware(Counted, metrics=metrics)
     return app
 

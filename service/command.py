@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.output import index_option, jobs_option, model_option, say
+from cli.output import index_option, model_option, say
 from embedder.errors import MissingExtraError
 from index.places import Place
 
@@ -72,7 +72,11 @@ _MB = 1_000_000
     show_default=True,
     help="Megapixels of a photo.",
 )
-@jobs_option
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Processes that embed photos.  [default: all cores]",
+)
 def serve(
     index: Place,
     model: Path,
@@ -143,8 +147,10 @@ def _server(settings: Settings, only_loopback: bool) -> Any:
         raise MissingExtraError("'embed serve'", "serve") from None
     from embedder.quiet import native_output_silenced
 
-    # For a refusal not to wait for threads that embed: 5 ms unless said, at each of its steps.
+    # For a refusal not to wait for threads that match: 5 ms unless said, at each of its steps.
     sys.setswitchinterval(0.001)
+    # Processes that embed import nothing from the working folder, which may be a stranger's.
+    os.environ["PYTHONSAFEPATH"] = "1"
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     with native_output_silenced():
         app = create_app(settings, only_loopback)

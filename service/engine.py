@@ -1,15 +1,14 @@
-"""What answers: the index as it is now, and the threads that all requests share."""
+"""What answers: the index as it is now, and the threads and processes that all requests share."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
 import numpy as np
@@ -29,8 +28,10 @@ Result = TypeVar("Result")
 Stamp = tuple[int, int, int]
 
 _LOG = logging.getLogger("embed.serve")
+FULL = "as many requests are waiting as may"
+
 _SECONDS_BETWEEN_LOOKS = 0.5
-_BEHIND = 10  # a "nice" value
+_SECONDS_TO_COME = 0.1
 
 
 class Generation:
@@ -80,8 +81,8 @@ class Engine:
         self.settings = settings
         self.waiting = self.opened = 0
         self.trouble: str | None = None
-        self._photos = ThreadPoolExecutor(settings.jobs, "photos", give_way)
-        self._requests = ThreadPoolExecutor(settings.queue, "requests", give_way)
+        self._coming: list[float] = []  # when those began that are being read
+        self._requests = ThreadPoolExecutor(settings.queue, "requests")
         self._preparing = ThreadPoolExecutor(1, "search")
         self._changing, self._exchanging = threading.Lock(), threading.Lock()
         self._searched: Generation | None = None  # an older one until the newest is prepared
@@ -121,14 +122,26 @@ class Engine:
         finally:
             generation.leave()
 
-    def refuse_if_full(self) -> None:
-        """See that a request would be worked on, before it is read.
+    @property
+    def full(self) -> bool:
+        """Whether a request would not be worked on, as many wait as may."""
+        since = time.monotonic() - _SECONDS_TO_COME
+        coming = sum(began > since for began in self._coming)
+        return self.waiting + coming >= self.settings.queue
 
-        Raises:
-            RefusedError: as many wait as may.
+    @contextmanager
+    def coming(self) -> Iterator[None]:
+        """While a request is read: for a moment it counts as one that waits.
+
+        Otherwise many would be read when one place is free, which takes the time of those that are
+        refused. Who sends slowly keeps no place.
         """
-        if self.waiting >= self.settings.queue:
-            raise busy(f"{self.waiting} requests are waiting already")
+        began = time.monotonic()
+        self._coming.append(began)
+        try:
+            yield
+        finally:
+            self._coming.remove(began)
 
     async def work(
         self,
@@ -147,7 +160,8 @@ class Engine:
             RefusedError: as many wait as may.
             GoneError: `gone` was set.
         """
-        self.refuse_if_full()
+        if self.waiting >= self.settings.queue:
+            raise busy(FULL)
 
         def on_progress(done: int, total: int) -> None:
             if gone.is_set():
@@ -185,9 +199,10 @@ class Engine:
             await asyncio.to_thread(self.refresh)
 
     def close(self) -> None:
-        """End all threads, and close the index."""
-        self._photos.shutdown(wait=False, cancel_futures=True)  # who waits for them ends then
-        for pool in (self._requests, self._photos, self._preparing):
+        """End all threads and processes, and close the index."""
+        if self._line is not None:
+            self._line.close()  # who waits for photos ends then
+        for pool in (self._requests, self._preparing):
             pool.shutdown(cancel_futures=True)
         for generation in filter(None, (self._generation, self._searched)):
             generation.leave()
@@ -209,7 +224,7 @@ class Engine:
             if line is None or line.info.fingerprint != store.info.fingerprint:
                 model = Embedder.open(self.settings.model)
                 refuse_other_model(path, store.info, model.info.fingerprint)
-                line = Line(model, self._photos, self.settings.jobs, self.settings.pixels)
+                line = Line(model, self.settings.jobs, self.settings.pixels)
                 line.warm_up()
             self._line = line
             matcher = Matcher(store, self.settings.model, line)
@@ -251,18 +266,6 @@ class Engine:
             old, self._searched = self._searched, generation
         if old is not None:
             old.leave()
-
-
-def give_way() -> None:
-    """Let other threads have the processor before this one, where the system can (Linux).
-
-    Photos keep all cores busy; a request that is refused is to hear of that at once.
-    """
-    if sys.platform == "linux":
-        thread = threading.get_native_id()
-        with suppress(OSError):
-            lowest = max(_BEHIND, os.getpriority(os.PRIO_PROCESS, thread))
-            os.setpriority(os.PRIO_PROCESS, thread, lowest)
 
 
 class GoneError(Exception):

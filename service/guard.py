@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -21,7 +20,7 @@ _LOG = logging.getLogger("embed.serve")
 
 QUIET_SECONDS = 10.0  # without a byte, in either direction
 SLOWEST = 20_000  # bytes a second, on average, after the first seconds
-_DRAINED_BYTES = 8_000_000  # of what is sent on after it was refused
+DRAINED_BYTES = 8_000_000  # of what is sent on after it was refused
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -41,19 +40,10 @@ class Guard:
         body_bytes: the most of a request's body.
         only_loopback: whether requests must name this machine as their host: otherwise a page from
             elsewhere, whose name was made to lead here, could ask in its reader's browser.
-        refuse_if_full: raises where a request with photos would not be worked on; asked before
-            anything else is done about it, as there may be many.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        body_bytes: int,
-        only_loopback: bool,
-        refuse_if_full: Callable[[], None],
-    ) -> None:
+    def __init__(self, app: ASGIApp, body_bytes: int, only_loopback: bool) -> None:
         self._app = app
-        self._refuse_if_full = refuse_if_full
         self.body_bytes = body_bytes
         self.only_loopback = only_loopback
 
@@ -68,8 +58,6 @@ class Guard:
         answer = _Answer(send, body)
         try:
             self._refuse(headers)
-            if scope["method"] == "POST":
-                self._refuse_if_full()
             await self._answer(scope, body.receive, answer.send)
         except RefusedError as refused:
             if not answer.began:
@@ -137,7 +125,7 @@ class _Body:
 
     async def drain(self) -> None:
         """Read on for a while and forget it: who is refused while sending would not hear of it."""
-        self._most = self._count + _DRAINED_BYTES
+        self._most = self._count + DRAINED_BYTES
         with suppress(RefusedError):
             while not self.ended:
                 await self.receive()

@@ -1,17 +1,29 @@
-"""What uvicorn leaves open: how long, and how large, a head may be, and who does not read."""
+"""What uvicorn leaves open: how long, and how large, a head may be, and who does not read.
+
+And what has to be quick: where there is too much to do, a request with photos is refused here. To
+call the application for it takes four times as long, and many come then.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
+from functools import lru_cache
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.guard import HEADERS, QUIET_SECONDS, SLOWEST
+from service.engine import FULL
+from service.guard import DRAINED_BYTES, HEADERS, QUIET_SECONDS, SLOWEST
+from service.refusals import RefusedError, busy
+
+_Headers = tuple[tuple[bytes, bytes], ...]
 
 _BYTES = 65_536
+_FULL = busy(FULL)
+_NO_HTTP = RefusedError(400, "expected a request of HTTP/1.1, found other bytes")
 
 # Strangers could fill a log with what it warns of.
 logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
@@ -25,6 +37,9 @@ class Protocol(HttpToolsProtocol):
     _unread = 0  # bytes, when that was last looked at
     _head = 0  # bytes that are none of a body, since the last that were
     _in_head = True
+    _unwanted: int | None = None  # bytes so far of the body of a request that was refused
+    _refused_at = 0.0
+    _goes_on = True  # after a refusal, with the next request
 
     def connection_made(self, transport: Any) -> None:
         """A client came: it has to ask for something soon."""
@@ -47,20 +62,41 @@ class Protocol(HttpToolsProtocol):
         self._wait_for_head()
 
     def on_headers_complete(self) -> None:
-        """Its head is there; its body is the guard's matter."""
+        """Its head is there: it is refused at once, or its body is the guard's matter."""
         self._stop()
         self._in_head, self._head = False, 0
-        super().on_headers_complete()
+        state = self.config.app.state  # type: ignore[union-attr]
+        if self.parser.get_method() == b"POST" and self._is_idle() and state.engine.full:
+            state.metrics.request("other", _FULL.status, 0.0)
+            self._refuse()
+        else:
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """A part of its body came."""
         self._head = 0
-        super().on_body(body)
+        if self._unwanted is None:
+            super().on_body(body)
+            return
+        # Who is refused while sending would not hear of it if nobody read on.
+        self._unwanted += len(body)
+        took = self.loop.time() - self._refused_at
+        self._wait_for_head()
+        if self._unwanted > DRAINED_BYTES or took > QUIET_SECONDS + self._unwanted / SLOWEST:
+            self._drop()
 
     def on_message_complete(self) -> None:
         """It is there as a whole: what comes now is the head of the next."""
-        super().on_message_complete()
         self._in_head, self._head = True, 0
+        if self._unwanted is None:
+            super().on_message_complete()
+            return
+        self._unwanted = None
+        self._stop()
+        if self._goes_on:
+            self.on_response_complete()
+        else:
+            self._drop()
 
     def pause_writing(self) -> None:
         """The client does not read what it asked for; it has to go on soon."""
@@ -80,16 +116,21 @@ class Protocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What was sent is no HTTP; as for every other error, the answer is one line of JSON."""
-        content = json.dumps({"error": "expected a request of HTTP/1.1, found other bytes"})
-        lines = [
-            "HTTP/1.1 400 Bad Request",
-            "Content-Type: application/json",
-            f"Content-Length: {len(content)}",
-            "Connection: close",
-            *(f"{name}: {value}" for name, value in HEADERS.items()),
-        ]
-        self.transport.write("\r\n".join([*lines, "", content]).encode())
+        self._write(_NO_HTTP, False)
         self.transport.close()
+
+    def _refuse(self) -> None:
+        """Answer without the application, and forget what the client goes on to send."""
+        self._goes_on = self.parser.should_keep_alive() and not self.expect_100_continue
+        self._write(_FULL, self._goes_on)
+        self._unwanted, self._refused_at = 0, self.loop.time()
+        self._wait_for_head()
+        if self.expect_100_continue:  # what comes next may be a body or not
+            self._drop()
+
+    def _write(self, refused: RefusedError, goes_on: bool) -> None:
+        known = tuple(self.server_state.default_headers)
+        self.transport.write(_as_bytes(refused, known, goes_on))
 
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
@@ -123,3 +164,19 @@ class Protocol(HttpToolsProtocol):
     def _drop(self) -> None:
         if self.transport is not None and not self.transport.is_closing():
             self.transport.close()
+
+
+@lru_cache(16)
+def _as_bytes(
+    refused: RefusedError, known: tuple[tuple[bytes, bytes], ...], goes_on: bool
+) -> bytes:
+    content = json.dumps({"error": refused.message})
+    lines = [
+        f"HTTP/1.1 {refused.status} {HTTPStatus(refused.status).phrase}",
+        *(f"{name.decode()}: {value.decode()}" for name, value in known),
+        *(f"{name}: {value}" for name, value in {**HEADERS, **refused.headers}.items()),
+        "Content-Type: application/json",
+        f"Content-Length: {len(content)}",
+        *([] if goes_on else ["Connection: close"]),
+    ]
+    return "\r\n".join([*lines, "", content]).encode()

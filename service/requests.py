@@ -43,7 +43,8 @@ async def form_of(request: Request, *fields: str) -> AsyncIterator[Form]:
     names = {"photos": settings.photos, **dict.fromkeys(fields, 1)}
     try:
         kind = request.headers.get("content-type", "")
-        await read_form(kind, request.stream(), names, settings.photo_bytes, memory, form)
+        with engine_of(request).coming():
+            await read_form(kind, request.stream(), names, settings.photo_bytes, memory, form)
         if not form.photos:
             raise RefusedError(422, "expected one part 'photos' or more, found none")
         yield form

@@ -27,7 +27,7 @@ class Settings:
         body_bytes: the most of a request.
         pixels: the most of one photo.
         queue: the most requests that are worked on or wait for that.
-        jobs: threads that embed photos.
+        jobs: processes that embed photos.
     """
 
     index: Place

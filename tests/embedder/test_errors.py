@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import pickle
 import sys
 from pathlib import Path
 
@@ -66,3 +67,9 @@ def test_photo_error_names_photo_and_reason():
 def test_missing_extra_says_how_to_install_it(extra: str):
     message = str(errors.MissingExtraError("training", extra))
     assert message == f"training needs the extra [{extra}]: pip install 'embed-match[{extra}]'"
+
+
+def test_errors_of_photos_come_back_from_other_processes():
+    error = pickle.loads(pickle.dumps(errors.PhotoError("shelf/1.jpg", "no such file")))
+    assert (error.photo, error.reason) == ("shelf/1.jpg", "no such file")
+    assert str(error) == "shelf/1.jpg: no such file"

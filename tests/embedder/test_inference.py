@@ -1,3 +1,4 @@
+import pickle
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -53,6 +54,15 @@ def test_one_embedder_serves_many_threads(random_embedder, photos):
         results = list(pool.map(lambda _: list(random_embedder.embed(photos, jobs=2)), range(8)))
     for found in results:
         np.testing.assert_array_equal(found, expected)
+
+
+def test_another_process_needs_no_files(random_model, photos, tmp_path):
+    folder = tmp_path / "items.model"
+    shutil.copytree(random_model, folder)
+    here = Embedder.open(folder)
+    there = pickle.loads(pickle.dumps(here))
+    shutil.rmtree(folder)
+    np.testing.assert_array_equal(list(there.embed(photos[:3])), list(here.embed(photos[:3])))
 
 
 def test_missing_model_says_what_to_do(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -106,6 +107,18 @@ def test_threads_change_nothing(photos, litert, onnx):
         embedder = Embedder.open(path)
         one, many = (np.stack(list(embedder.embed(photos * 3, jobs=jobs))) for jobs in (1, 4))
         np.testing.assert_array_equal(one, many)
+
+
+def test_another_process_needs_no_file(photos, litert, onnx, tmp_path):
+    for path in (litert, onnx):
+        moved = tmp_path / f"moved-{path.name}"
+        shutil.copy(path, moved)
+        here = Embedder.open(moved)
+        expected = np.stack(list(here.embed(photos)))  # it has loaded the network
+        there = pickle.loads(pickle.dumps(here))
+        moved.unlink()
+        np.testing.assert_array_equal(np.stack(list(there.embed(photos, jobs=2))), expected)
+        assert there.info.fingerprint == here.info.fingerprint
 
 
 def test_the_fingerprint_is_of_the_file_and_the_preparation(onnx, tmp_path, litert):

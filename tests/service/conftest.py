@@ -65,6 +65,19 @@ class Server:
         (line,) = (line for line in text.splitlines() if line.startswith(f"{name} "))
         return float(line.split()[1])
 
+    def embedding(self) -> list[int]:
+        """The processes that embed for it."""
+        found = []
+        if not Path("/proc/self/stat").exists():
+            pytest.skip("this system does not say which processes there are")
+        for path in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended meanwhile
+                state, parent = (path / "stat").read_text().rsplit(")", 1)[1].split()[:2]
+                spawned = b"spawn_main" in (path / "cmdline").read_bytes()
+                if int(parent) == self.process.pid and state != "Z" and spawned:
+                    found.append(int(path.name))
+        return sorted(found)
+
     def is_at_rest(self) -> bool:
         """Whether it answers, and is soon done with whatever was asked before."""
         assert httpx.get(f"{self.url}/healthz").json() == {"running": True}

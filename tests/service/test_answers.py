@@ -233,7 +233,8 @@ def test_photos_are_not_written_to_disk(start, served, photos, ids):
     form["files"].append(("photos", ("large.bmp", encoded(noise, "BMP"))))
     before = sorted(served.iterdir())
     with start(served) as server:
-        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (0, 0))
+        for process in (server.process.pid, *server.embedding()):
+            resource.prlimit(process, resource.RLIMIT_FSIZE, (0, 0))
         match = httpx.post(f"{server.url}/v1/match", **form, timeout=60)
         assert match.status_code == 200
         assert "unreadable" not in {one["status"] for one in match.json()["matches"]}

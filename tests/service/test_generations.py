@@ -122,11 +122,14 @@ def test_an_index_of_fewer_photos_takes_over(server, folder, command, meanwhile)
 
 def test_another_model_takes_over(server, folder, command, meanwhile):
     command("train", "catalogue", "--size", "32", "--epochs", "2", "--model", "other.model")
+    before = server.embedding()
     with meanwhile():
         (folder / "items.model").rename(folder / "old.model")
         (folder / "other.model").rename(folder / "items.model")
         with newly_opened(server):
             command("build-index", "catalogue")
+    until(lambda: not set(before) & set(server.embedding()))
+    assert len(server.embedding()) == len(before)
 
 
 def test_items_come_and_go_in_place(server, folder, command, meanwhile, sample):
