@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,7 @@ FILL = (124, 116, 104)
 
 # The few that are larger once decoded take 0.4 to 1.5 GB each, so they take turns.
 _LARGE_PIXELS = 30_000_000
-_one_large = threading.RLock()
+_one_large: AbstractContextManager[object] = threading.RLock()
 _PIXELS_AT_ONCE = 1 << 20
 
 _ORIENTATION = 0x0112
@@ -103,6 +103,16 @@ def opened(
         refuse_pixels(image.size)
         with _one_large if image.width * image.height > _LARGE_PIXELS else nullcontext():
             yield _upright(image)
+
+
+def take_turns(turn: AbstractContextManager[object]) -> None:
+    """Have the large photos of this process wait for those of others, too.
+
+    Args:
+        turn: held while one is decoded; asked for again by each.
+    """
+    global _one_large
+    _one_large = turn
 
 
 def read_photo(path: str | os.PathLike[str]) -> bytes:

@@ -1,64 +1,80 @@
-"""In a process that embeds photos for the server: what it does, one photo after another."""
+"""In a process that embeds photos for the server: it does what it is sent, one photo at a time."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import sys
-import threading
 from contextlib import suppress
-from multiprocessing.synchronize import Barrier
+from multiprocessing.connection import Connection
 
-import numpy as np
 from PIL import PngImagePlugin
 
-from embedder import Embedder, EmbedError, Photo, PhotoError
+from embedder import Embedder, EmbedError, ModelError, Photo, PhotoError
 from embedder.inference import Vector
+from embedder.photos import take_turns
 from embedder.quiet import native_output_silenced
+
+TURN = "a large photo is to be decoded"
 
 _BEHIND = 10  # a "nice" value
 
 # Of the texts in a PNG, unpacked. Pillow's own limit takes 0.1 s to reach.
 PngImagePlugin.MAX_TEXT_MEMORY = 8_000_000
 
-_model: Embedder
-_pixels: int
-_together: Barrier
 
+def embed_what_comes(server: Connection, pixels: int) -> None:
+    """Answer until the server hangs up, or is no more.
 
-def begin(model: Embedder, pixels: int, together: Barrier) -> None:
-    """Make this process ready, before anything else.
+    First comes an `Embedder`, whose answer is None; then lists of photos with their names, whose
+    answers are those of `Embedder.embed_one`; an `EmbedError` where there is none. Before a large
+    photo `TURN` is sent, and anything is to come back.
 
     Args:
-        model: that embeds.
+        server: the other end.
         pixels: the most of one photo.
-        together: of all processes.
     """
-    global _model, _pixels, _together
-    _model, _pixels, _together = model, pixels, together
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the server ends them
-    threading.Thread(target=_end_with_server, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the server hangs up
     if sys.platform == "linux":
         _give_way()
-    with native_output_silenced(), suppress(EmbedError):  # it is said when it is asked to embed
-        model.warm_up()
+    take_turns(_Turn(server))
+    with suppress(EOFError, OSError):
+        model: Embedder = server.recv()
+        server.send(_loaded(model))
+        while True:
+            server.send(_embedded(model, server.recv(), pixels))
 
 
-def embed_one() -> None:
-    """Embed a grey photo, once all processes do so: each has loaded the model then.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
-    _together.wait()
-    size = _model.info.architecture.size
-    _model.embed_pixels(np.full((size, size, 3), 128, np.uint8))
+def _loaded(model: Embedder) -> EmbedError | None:
+    try:
+        with native_output_silenced():
+            model.warm_up()
+    except EmbedError as error:
+        return ModelError(str(error))
+    return None
 
 
-def embed_few(part: list[tuple[Photo, str]]) -> list[Vector | PhotoError]:
-    """Embed photos with their names, as `Embedder.embed_one` does."""
-    return [_model.embed_one(photo, name, _pixels) for photo, name in part]
+def _embedded(
+    model: Embedder, part: list[tuple[Photo, str]], pixels: int
+) -> list[Vector | PhotoError] | EmbedError:
+    try:
+        return [model.embed_one(photo, name, pixels) for photo, name in part]
+    except EmbedError as error:
+        return ModelError(str(error))
+
+
+class _Turn:
+    """Held while one large photo is decoded; the server gives it back when it has the answer."""
+
+    def __init__(self, server: Connection) -> None:
+        self._server = server
+
+    def __enter__(self) -> None:
+        self._server.send(TURN)
+        self._server.recv()
+
+    def __exit__(self, *exception: object) -> None:
+        pass
 
 
 def _give_way() -> None:
@@ -68,11 +84,3 @@ def _give_way() -> None:
     """
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, max(_BEHIND, os.getpriority(os.PRIO_PROCESS, 0)))
-
-
-def _end_with_server() -> None:
-    """A server that was killed ends nobody."""
-    server = multiprocessing.parent_process()
-    assert server is not None
-    server.join()
-    os._exit(1)

@@ -241,6 +241,7 @@ class Engine:
         vector = np.ones((1, matcher.store.info.dim), np.float32)
         if first is not None:
             matcher.match_vectors(vector, [first])
+        self._to_search = generation
         if first is None or is_small(matcher.store):
             self._search_with(generation)
             return
@@ -255,7 +256,6 @@ class Engine:
                 self._search_with(generation)
                 generation.leave()
 
-        self._to_search = generation
         generation.join()
         self._preparing.submit(prepare)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
@@ -18,8 +19,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from service.engine import FULL
 from service.guard import DRAINED_BYTES, HEADERS, QUIET_SECONDS, SLOWEST
 from service.refusals import RefusedError, busy
-
-_Headers = tuple[tuple[bytes, bytes], ...]
 
 _BYTES = 65_536
 _FULL = busy(FULL)
@@ -58,6 +57,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        self._unset_keepalive_if_required()  # it may be in one piece with the end of the last
         super().on_message_begin()
         self._wait_for_head()
 
@@ -65,9 +65,9 @@ class Protocol(HttpToolsProtocol):
         """Its head is there: it is refused at once, or its body is the guard's matter."""
         self._stop()
         self._in_head, self._head = False, 0
-        state = self.config.app.state  # type: ignore[union-attr]
-        if self.parser.get_method() == b"POST" and self._is_idle() and state.engine.full:
-            state.metrics.request("other", _FULL.status, 0.0)
+        if self.transport.is_closing():  # it was in one piece with what was refused
+            self._unwanted = 0
+        elif self._is_too_much():
             self._refuse()
         else:
             super().on_headers_complete()
@@ -116,17 +116,31 @@ class Protocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What was sent is no HTTP; as for every other error, the answer is one line of JSON."""
-        self._write(_NO_HTTP, False)
+        if self._unwanted is None:  # otherwise it was answered
+            self._write(_NO_HTTP, False)
         self.transport.close()
+
+    def _is_too_much(self) -> bool:
+        plain = self.parser.get_method() == b"POST" and not self.parser.should_upgrade()
+        others = len(self.connections) < (self.limit_concurrency or math.inf)
+        return plain and others and self._is_idle() and self._state.engine.full
 
     def _refuse(self) -> None:
         """Answer without the application, and forget what the client goes on to send."""
-        self._goes_on = self.parser.should_keep_alive() and not self.expect_100_continue
+        self._state.metrics.request("other", _FULL.status, 0.0)
+        lasting = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+        self._goes_on = lasting and not self.expect_100_continue
         self._write(_FULL, self._goes_on)
         self._unwanted, self._refused_at = 0, self.loop.time()
         self._wait_for_head()
-        if self.expect_100_continue:  # what comes next may be a body or not
+        if self.flow.write_paused:  # the client asks for more and reads nothing
+            self.transport.abort()
+        elif self.expect_100_continue:  # what comes next may be a body or not
             self._drop()
+
+    @property
+    def _state(self) -> Any:
+        return self.config.app.state  # type: ignore[union-attr]
 
     def _write(self, refused: RefusedError, goes_on: bool) -> None:
         known = tuple(self.server_state.default_headers)
