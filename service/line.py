@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
-from weakref import WeakSet
 
 from embedder import Embedder, EmbedError, Photo, PhotoError
 from embedder.inference import Vector
@@ -40,7 +39,7 @@ class Line(Embedder):
         self._model, self._jobs, self._pixels = model, jobs, pixels
         self._pool = ThreadPoolExecutor(jobs, "photos")  # a thread for each process
         self._free: queue.SimpleQueue[_Process] = queue.SimpleQueue()
-        self._processes = WeakSet[_Process]()
+        self._processes: list[_Process] = []
 
     def warm_up(self) -> None:
         """Load the model once for each process, as `Embedder.warm_up` does for one.
@@ -58,6 +57,7 @@ class Line(Embedder):
             for done in [self._pool.submit(load) for _ in range(self._jobs)]:
                 done.result()
         except BaseException:
+            together.abort()
             self.close()
             raise
 
@@ -91,10 +91,14 @@ class Line(Embedder):
         process = self._taken()
         try:
             found: list[Vector | PhotoError] = process.ask(part)
-        except (EOFError, OSError):
-            raise busy("a process that embeds photos was lost") from None
         except EmbedError:
             self._free.put(process)
+            raise
+        except BaseException as error:
+            process.kill()  # who knows what it would answer next
+            self._processes.remove(process)
+            if isinstance(error, EOFError | OSError):
+                raise busy("a process that embeds photos was lost") from None
             raise
         self._free.put(process)
         return found
@@ -103,10 +107,10 @@ class Line(Embedder):
         """One that is free, or a new one: there are as many as threads that ask."""
         try:
             while not (process := self._free.get_nowait()).is_alive():
-                pass
+                self._processes.remove(process)
         except queue.Empty:
             process = _Process(self._model, self._pixels)
-            self._processes.add(process)
+            self._processes.append(process)
         return process
 
 

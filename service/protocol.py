@@ -1,7 +1,7 @@
 """What uvicorn leaves open: how long, and how large, a head may be, and who does not read.
 
 And what has to be quick: where there is too much to do, a request with photos is refused here. To
-call the application for it takes four times as long, and many come then.
+call the application for it would take longer, and many come then.
 """
 
 from __future__ import annotations
@@ -121,9 +121,10 @@ class Protocol(HttpToolsProtocol):
         self.transport.close()
 
     def _is_too_much(self) -> bool:
+        """Whether it is refused now; where connections are too many, uvicorn does that."""
         plain = self.parser.get_method() == b"POST" and not self.parser.should_upgrade()
-        others = len(self.connections) < (self.limit_concurrency or math.inf)
-        return plain and others and self._is_idle() and self._state.engine.full
+        room = len(self.connections) < (self.limit_concurrency or math.inf)
+        return plain and room and self._is_idle() and self._state.engine.full
 
     def _refuse(self) -> None:
         """Answer without the application, and forget what the client goes on to send."""
