@@ -151,6 +151,8 @@ def _server(settings: Settings, only_loopback: bool) -> Any:
     sys.setswitchinterval(0.001)
     # Processes that embed import nothing from the working folder, which may be a stranger's.
     os.environ["PYTHONSAFEPATH"] = "1"
+    # Nor do they need more threads: they are as many as cores. Here NumPy was loaded before.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     with native_output_silenced():
         app = create_app(settings, only_loopback)

@@ -21,15 +21,13 @@ from index.optimizing import is_small
 from index.places import DatabaseUrl
 from index.stores import open_store, place_stamp
 from service.line import Line
-from service.refusals import RefusedError, busy
+from service.refusals import RefusedError, too_many
 from service.settings import Settings
 
 Result = TypeVar("Result")
 Stamp = tuple[int, int, int]
 
 _LOG = logging.getLogger("embed.serve")
-FULL = "as many requests are waiting as may"
-
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_TO_COME = 0.1
 
@@ -161,7 +159,7 @@ class Engine:
             GoneError: `gone` was set.
         """
         if self.waiting >= self.settings.queue:
-            raise busy(FULL)
+            raise too_many()
 
         def on_progress(done: int, total: int) -> None:
             if gone.is_set():

@@ -33,6 +33,11 @@ HEADERS = {
 }
 
 
+def longest(count: int) -> float:
+    """Seconds in which so many bytes of a body have to be there."""
+    return QUIET_SECONDS + count / SLOWEST
+
+
 class Guard:
     """An ASGI middleware.
 
@@ -106,7 +111,7 @@ class _Body:
         if self.ended:  # what is left to hear of is that the client goes
             return await self._receive()
         now = asyncio.get_running_loop().time()
-        until = self._began + QUIET_SECONDS + self._count / SLOWEST
+        until = self._began + longest(self._count)
         try:
             async with asyncio.timeout(min(QUIET_SECONDS, max(until - now, 0))):
                 message = await self._receive()

@@ -16,12 +16,11 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.engine import FULL
-from service.guard import DRAINED_BYTES, HEADERS, QUIET_SECONDS, SLOWEST
-from service.refusals import RefusedError, busy
+from service.guard import DRAINED_BYTES, HEADERS, QUIET_SECONDS, SLOWEST, longest
+from service.refusals import RefusedError, too_many
 
 _BYTES = 65_536
-_FULL = busy(FULL)
+_FULL = too_many()
 _NO_HTTP = RefusedError(400, "expected a request of HTTP/1.1, found other bytes")
 
 # Strangers could fill a log with what it warns of.
@@ -82,7 +81,7 @@ class Protocol(HttpToolsProtocol):
         self._unwanted += len(body)
         took = self.loop.time() - self._refused_at
         self._wait_for_head()
-        if self._unwanted > DRAINED_BYTES or took > QUIET_SECONDS + self._unwanted / SLOWEST:
+        if self._unwanted > DRAINED_BYTES or took > longest(self._unwanted):
             self._drop()
 
     def on_message_complete(self) -> None:

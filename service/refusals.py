@@ -26,3 +26,8 @@ class RefusedError(Exception):
 def busy(what: str) -> RefusedError:
     """The refusal where there is too much to do: it is worth trying again soon."""
     return RefusedError(503, f"{what}: try again in a moment", {"Retry-After": str(RETRY_AFTER)})
+
+
+def too_many() -> RefusedError:
+    """The refusal where as many requests wait as may."""
+    return busy("as many requests are waiting as may")

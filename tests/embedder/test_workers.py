@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from addresses import free_address
+from waiting import until
 
 from embedder import TrainingError, meeting
 from embedder.meeting import meet
@@ -97,15 +98,6 @@ class Meeting(threading.Thread):
         self.join(30)
         assert not self.is_alive()
         return self.found
-
-
-def until(condition):
-    event = threading.Event()
-    for _ in range(600):
-        if condition():
-            return
-        event.wait(0.05)
-    raise AssertionError("waited for too long")
 
 
 def test_all_get_what_the_first_one_gives(addresses):

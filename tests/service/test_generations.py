@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
+from waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -85,15 +86,6 @@ def meanwhile(ask):
         assert (after != heard[0]) is changed
 
     return run
-
-
-def until(condition):
-    """Wait for it, for a while."""
-    for _ in range(300):
-        if condition():
-            return
-        time.sleep(0.1)
-    raise AssertionError("it did not come about")
 
 
 def ready(server):

@@ -14,6 +14,7 @@ import pytest
 from bombs import large_png
 from pictures import encoded, picture
 from raw_http import END, chunked, heard, part, posted, status
+from waiting import until
 
 PHOTO = part("photos", encoded(picture(24, 48, seed=3)))
 CANDIDATES = part("candidates", b"item-1")
@@ -246,20 +247,12 @@ def test_what_others_send_together_is_bounded(small, candidates):
         for _ in range(4):
             stack.enter_context(small.connect()).sendall(half)
             time.sleep(0.2)  # more than two at a time would be too much by themselves
-        until_held(small, 7_600_000)
+        until(lambda: small.count("embed_bytes_held") >= 7_600_000)
         body = part("photos", bytes(950_000)) + candidates + END
         assert "memory" in refused(small.say(posted("/v1/match", body)), 503)
         assert small.count("embed_bytes_held") <= 8_000_000
     assert small.is_at_rest()
     assert status(small.say(posted("/v1/match", body))) == 200
-
-
-def until_held(server, count):
-    for _ in range(100):
-        if server.count("embed_bytes_held") >= count:
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"expected {count} bytes to be held")
 
 
 def drip(connection, content):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from bombs import large_png
 from networks import save_onnx
+from waiting import until
 
 from embedder import Embedder, EmbedError, PhotoError
 from embedder import photos as reading
@@ -32,14 +33,6 @@ def line(random_embedder):
 
 def started():
     return [one for one in multiprocessing.active_children() if one.name == "photos"]
-
-
-def until(condition):
-    for _ in range(300):
-        if condition():
-            return
-        time.sleep(0.1)
-    raise AssertionError("it did not come about")
 
 
 def assert_alike(found, expected):

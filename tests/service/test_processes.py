@@ -13,6 +13,7 @@ import httpx
 import pytest
 from pictures import encoded, picture
 from raw_http import END, chunked, heard, part, posted, status
+from waiting import until
 
 PHOTO = part("photos", encoded(picture(24, 48, seed=3)))
 
@@ -64,14 +65,6 @@ def go_on(processes):
     for process in processes:
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGCONT)
-
-
-def until(condition):
-    for _ in range(300):
-        if condition():
-            return
-        time.sleep(0.1)
-    raise AssertionError("it did not come about")
 
 
 def one_answer(connection):
