@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import queue
 import threading
 from collections.abc import Iterable, Iterator
@@ -106,7 +105,7 @@ class Line(Embedder):
     def _taken(self) -> _Process:
         """One that is free, or a new one: there are as many as threads that ask."""
         try:
-            while not (process := self._free.get_nowait()).is_alive():
+            while not (process := self._free.get_nowait()).is_there():
                 self._processes.remove(process)
         except queue.Empty:
             process = _Process(self._model, self._pixels)
@@ -122,8 +121,6 @@ class _Process:
     """
 
     def __init__(self, model: Embedder, pixels: int) -> None:
-        # Photos are as many as cores already; here NumPy has been loaded before.
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         spawn = multiprocessing.get_context("spawn")
         self._connection, theirs = spawn.Pipe()
         self._process = spawn.Process(
@@ -139,9 +136,16 @@ class _Process:
                 "server more memory, or fewer --jobs"
             ) from None
 
-    def is_alive(self) -> bool:
-        """Whether it has not ended yet."""
-        return self._process.is_alive()
+    def is_there(self) -> bool:
+        """Whether one that was asked nothing has not ended yet.
+
+        It would have nothing to say, so that something can be read means that it hung up. (To ask
+        for its exit status is no good while another thread does: one of them hears that it runs.)
+        """
+        try:
+            return not self._connection.poll()
+        except OSError:
+            return False
 
     def kill(self) -> None:
         """End it, whatever it does; who has asked it hears of that."""
