@@ -46,6 +46,7 @@ QUEUE = Settings.queue
 SOON = 0.05  # seconds in which a refusal has to be there
 BETWEEN = 0.004  # seconds between looks at how fast the machine itself is
 SLOWER = 4  # times as long as usual
+IDLE = 20  # seconds before anything else runs
 _PROBE = f"""
 import hashlib, json, os, signal, time
 done = []
@@ -319,11 +320,12 @@ def overload(server: Server, contents: list[bytes], rate: float, seconds: float)
         alone = run(closed(server.port, contents, 1, max(20, seconds / 10)))
     print(f"one client: {len(alone.answered):,}: {milliseconds(alone.answered)}")
     before = server.megabytes("VmRSS")
-    probe = subprocess.Popen([sys.executable, "-c", _PROBE], stdout=subprocess.PIPE, text=True)
-    with before_others():
+    with watched_machine() as looks, before_others():
         seen = run(open_loop(server.port, contents, 4 * rate, seconds))
-    probe.terminate()
-    machine, outside = beside_machine(seen, json.loads(probe.communicate()[0]))
+    slow, machine = slow_moments(looks)
+    outside = sum(
+        not ((slow > start - BETWEEN) & (slow < start + late)).any() for start, late in seen.late
+    )
     ratio = np.percentile(seen.answered, 99) / np.percentile(alone.answered, 99)
     print(
         f"{4 * rate:,.0f} requests/s for {seconds:.0f} s, 4 times what it can answer:\n"
@@ -338,24 +340,29 @@ def overload(server: Server, contents: list[bytes], rate: float, seconds: float)
     )
 
 
-def beside_machine(seen: Seen, looks: list[tuple[float, float]]) -> tuple[str, int]:
-    """How fast the machine itself was, and how many were refused late when it was not slow."""
+@contextmanager
+def watched_machine() -> Iterator[list[tuple[float, float]]]:
+    """Afterwards: when the machine was looked at meanwhile, and how long the same work took."""
+    looks: list[tuple[float, float]] = []
+    probe = subprocess.Popen([sys.executable, "-c", _PROBE], stdout=subprocess.PIPE, text=True)
+    yield looks
+    probe.terminate()
+    looks += json.loads(probe.communicate()[0])
+
+
+def slow_moments(looks: list[tuple[float, float]]) -> tuple[np.ndarray, str]:
+    """When the machine was slow, and what is said of it."""
     began, took = np.array(looks).T
     usual = float(np.median(took))
     slow = took > SLOWER * usual
     ends = np.flatnonzero(np.diff(slow, prepend=False, append=False)).reshape(-1, 2)
     longest = max((began[end - 1] + took[end - 1] - began[start] for start, end in ends), default=0)
-    outside = sum(
-        not (slow & (began > start - BETWEEN) & (began < start + late)).any()
-        for start, late in seen.late
-    )
-    said = (
+    return began[slow], (
         f"the machine: work of {1e3 * usual:.2f} ms, by a process before all others, took "
         f"{1e3 * np.percentile(took, 99):.2f} ms (p99), {1e3 * took.max():.2f} ms at most; "
         f"{SLOWER} times as long or longer {slow.mean():.1%} of the time, for "
         f"{1e3 * longest:.0f} ms in a row"
     )
-    return said, outside
 
 
 @contextmanager
@@ -402,6 +409,9 @@ def main() -> None:
     print(" ".join(f"{name} {version(name)}" for name in LIBRARIES))
     contents = [as_bytes(one) for one in some]
     print(f"{np.mean([len(content) for content in contents]) / 1e3:,.0f} kB a request", flush=True)
+    with watched_machine() as looks:
+        time.sleep(IDLE)
+    print(f"idle, for {IDLE} s: {slow_moments(looks)[1]}", flush=True)
     with Server(arguments.index, arguments.model) as server:
         rate = throughput(server, contents, arguments.turn)
         print(f"\nas it is by default, --queue {QUEUE}")
