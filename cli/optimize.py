@@ -17,7 +17,7 @@ _MEANING = {
     "flat": "compares all, exactly",
     "hnsw": "a graph (HNSW)",
     "sq": "lists of vectors in 8 bits a number (IVF, scalar quantisation)",
-    "pq": "lists of vectors in two bits a number (IVF, product quantisation)",
+    "pq": "lists of vectors in four bits a number (IVF, product quantisation)",
 }
 
 

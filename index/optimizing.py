@@ -69,7 +69,7 @@ class SearchReport:
     Attributes:
         items: in the search file.
         kind: "flat" (exact), "hnsw" (a graph), "sq" or "pq" (lists of vectors in 8 bits a number,
-            or in two bits); "none" where the index is small and its rows are read instead.
+            or in four); "none" where the index is small and its rows are read instead.
         recall_1: share of made-up photos whose nearest item is found; 1 if exact.
         recall_10: share of their ten nearest.
         bytes: size of the file.
@@ -191,7 +191,7 @@ def chosen_kind(items: int, dim: int, memory: int) -> str:
 
 def _bytes(kind: str, items: int, dim: int) -> int:
     """About what a search file takes."""
-    numbers = {"flat": 4 * dim, "hnsw": 4 * dim + 9 * _LINKS, "sq": dim, "pq": _pieces(dim)}
+    numbers = {"flat": 4 * dim, "hnsw": 4 * dim + 9 * _LINKS, "sq": _wide(dim), "pq": _pieces(dim)}
     return items * (numbers[kind] + 8)
 
 
@@ -241,7 +241,7 @@ def _empty(kind: str, dim: int, lists: int) -> Any:
     factory = {
         "flat": "IDMap,Flat",
         "hnsw": f"IDMap,HNSW{_LINKS}",
-        "sq": f"IVF{lists},SQ8",
+        "sq": f"Pad{_wide(dim)},IVF{lists},SQ8",
         "pq": f"IVF{lists},PQ{_pieces(dim)}",
     }[kind]
     rows = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
@@ -249,15 +249,20 @@ def _empty(kind: str, dim: int, lists: int) -> Any:
         faiss.downcast_index(rows.index).hnsw.efConstruction = _CARE
     # FAISS would warn on standard error where an index has few items.
     if kind in ("sq", "pq"):
-        rows.cp.min_points_per_centroid = 1
+        faiss.extract_index_ivf(rows).cp.min_points_per_centroid = 1
     if kind == "pq":
         rows.pq.cp.min_points_per_centroid = 1
     return rows
 
 
 def _pieces(dim: int) -> int:
-    """Into how many parts product quantisation cuts a vector, a byte each: of four numbers."""
-    return next(n for n in range(max(1, dim // 4), 0, -1) if dim % n == 0)
+    """Into how many parts product quantisation cuts a vector, a byte each: of two numbers."""
+    return dim // 2 if dim % 2 == 0 else dim
+
+
+def _wide(dim: int) -> int:
+    """A multiple of 16: others FAISS compares number by number, ten times as slowly."""
+    return dim + -dim % 16
 
 
 def _some_rows(store: AnyStore, most: int, rng: np.random.Generator) -> Block:

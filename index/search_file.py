@@ -29,7 +29,7 @@ Vectors = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
 
 KINDS = ("flat", "hnsw", "sq", "pq")
-VERSION = 1
+VERSION = 2
 
 # A file ends with the notes, their length (8 bytes), the SHA-256 of all before (32) and this.
 _MAGIC = b"embdsrch"
@@ -120,6 +120,8 @@ def nearest_rows(index: Any, kind: str, effort: int, asked: Vectors, count: int)
     parameters = None
     if kind in ("sq", "pq"):
         parameters = faiss.SearchParametersIVF(nprobe=effort)
+        if kind == "sq":
+            parameters = faiss.SearchParametersPreTransform(index_params=parameters)
     elif kind == "hnsw":
         parameters = faiss.SearchParametersHNSW(efSearch=max(effort, count))
     rows: Numbers = index.search(np.ascontiguousarray(asked), count, params=parameters)[1]
@@ -159,7 +161,7 @@ def open_search_file(store: AnyStore, space: ScoreSpace | None) -> SearchFile:
             block = numbered(store, np.array(notes.last[:1], np.int64))
             if not block.ids or mark(block, 0) != notes.last:
                 raise NoSearchFileError(f"{path} is of other rows than the index has now")
-            return SearchFile(notes, _load(path, file, store.info.dim, notes.items))
+            return SearchFile(notes, _load(path, file, store.info.dim, notes))
     except FileNotFoundError:
         raise NoSearchFileError(f"{path} is not there yet") from None
     except OSError as error:
@@ -218,7 +220,7 @@ def write_search_file(
             unfinished.unlink(missing_ok=True)
 
 
-def _load(path: Path, file: BinaryIO, dim: int, items: int) -> Any:
+def _load(path: Path, file: BinaryIO, dim: int, notes: Notes) -> Any:
     import faiss
 
     # The file that is open, whatever has its name now. What FAISS can map is not copied into
@@ -226,10 +228,13 @@ def _load(path: Path, file: BinaryIO, dim: int, items: int) -> Any:
     name = f"/dev/fd/{file.fileno()}"
     try:
         rows = faiss.read_index(name if Path(name).exists() else str(path), faiss.IO_FLAG_MMAP_IFC)
+        if notes.kind in ("sq", "pq"):
+            # The lists are shared out among the cores, and not the photos: there may be one.
+            faiss.extract_index_ivf(rows).parallel_mode = 1
     except RuntimeError as error:
         why = " ".join(str(error).split())
         raise NoSearchFileError(f"{path} cannot be read by this FAISS: {why}") from error
-    if (rows.d, rows.ntotal) != (dim, items):
+    if (rows.d, rows.ntotal) != (dim, notes.items):
         raise NoSearchFileError(f"{path} is of other vectors than it says")
     return rows
 

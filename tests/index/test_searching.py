@@ -27,7 +27,8 @@ from index.search_file import NoSearchFileError, open_search_file, search_path
 from index.stores import open_store
 from index.whitening import read_score_space
 
-ITEMS, DIM, QUERIES, TOP = 3000, 16, 40, 10
+# Not a multiple of 16: scalar quantisation fills vectors up to one.
+ITEMS, DIM, QUERIES, TOP = 3000, 20, 40, 10
 
 
 def made_up(items, seed):
@@ -207,7 +208,7 @@ def test_notes_that_cannot_be_are_refused(index, large):
     for wrong in (
         *({"items": "many"}, {"items": 0}, {"items": 1e999}, {"items": ITEMS - 1}, {"last": 3}),
         *({"last": [1]}, {"last": [2**70, "a", "b"]}, {"more": 1}, {"effort": -1}, {"kind": "rq"}),
-        *({"kind": "sq"}, {"asked_for": 1}, {"shortlist": True}, {"version": 2}, {"lineage": None}),
+        *({"kind": "sq"}, {"asked_for": 1}, {"shortlist": True}, {"version": 1}, {"lineage": None}),
     ):
         content = json.dumps(notes | wrong).encode()
         signed = whole[: -48 - length] + content + len(content).to_bytes(8, "little")
@@ -227,8 +228,10 @@ def test_where_all_of_a_shortlist_was_removed_the_next_are_found(index, large, k
 
 def test_lists_that_were_not_looked_into_are_where_more_is_asked_for(index, large):
     optimize(index, "sq")
-    found, _ = search(index, asked()[:1], ITEMS)
-    assert found == naive(index, asked()[:1], ITEMS)[0]
+    found, scores = search(index, asked()[:1], ITEMS)
+    expected, cosines = naive(index, asked()[:1], ITEMS)
+    assert sorted(found[0]) == sorted(expected[0])  # some of 3,000 scores are as good as equal
+    np.testing.assert_allclose(scores, cosines, atol=1e-5)
 
 
 def test_an_open_matcher_sees_what_others_add_and_remove(index, large):
