@@ -29,10 +29,11 @@ from speed_search import resident_mb
 
 from embedder.score_space import unit
 from index import Matcher
-from index.optimizing import KINDS, optimize
+from index.optimizing import optimize
 from index.rows import Item
 from index.schema import ELSEWHERE, IndexInfo
 from index.search_file import open_search_file, search_path
+from index.search_kinds import KINDS
 from index.store import Store
 
 LIBRARIES = ("faiss-cpu", "hnswlib", "usearch", "numpy")

@@ -13,7 +13,6 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,17 +26,23 @@ from index.nearest import Best
 from index.places import Where, place_of
 from index.scanning import Block, following, numbered, scan, span
 from index.search_file import (
-    KINDS,
     NoSearchFileError,
     Notes,
     SearchFile,
     kind_asked_for,
     lineage,
     mark,
-    nearest_rows,
     open_search_file,
     search_path,
     write_search_file,
+)
+from index.search_kinds import (
+    KINDS,
+    bytes_taken,
+    chosen_kind,
+    empty_rows,
+    free_memory,
+    nearest_rows,
 )
 from index.stores import AnyStore, open_store
 from index.whitening import read_score_space
@@ -46,15 +51,12 @@ Vectors = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
 
 MOST_READ = 50_000  # items: reading all their rows takes a fraction of a second
-MOST_FLAT = 1_200_000  # "about a million"
 TARGET = 0.995  # of what is found of the nearest, above the 0.99 that is promised
 
 _QUESTIONS, _TOP = 256, 10
 _TRAINING_ROWS = 45  # for each list: FAISS asks for 39, and some rows are drawn twice
 _SHORTLISTS = (32, 128, 512)
-_LINKS, _CARE = 32, 100  # of the graph: links a row has, and rows looked at to choose them
 _MOST_WIDELY = 2048
-_MEMORY_UNTOLD = 4 << 30
 _DISPERSION = 0.15  # of items with one photo, of which none is known; trained models have 0.07-0.23
 
 
@@ -177,24 +179,6 @@ def make_search_file(
         raise CannotMakeError(f"{path}: FAISS cannot make it: {what}") from error
 
 
-def chosen_kind(items: int, dim: int, memory: int) -> str:
-    """By size and by the bytes of memory that are free: one of "flat", "sq" and "pq".
-
-    A graph (HNSW) is searched faster still, but takes many times as long to make and more memory
-    (`benchmarks/RESULTS.md`): it is made where it is asked for.
-    """
-    usable = memory // 2
-    if items <= MOST_FLAT and _bytes("flat", items, dim) <= usable:
-        return "flat"
-    return "sq" if _bytes("sq", items, dim) <= usable else "pq"
-
-
-def _bytes(kind: str, items: int, dim: int) -> int:
-    """About what a search file takes."""
-    numbers = {"flat": 4 * dim, "hnsw": 4 * dim + 9 * _LINKS, "sq": _wide(dim), "pq": _pieces(dim)}
-    return items * (numbers[kind] + 8)
-
-
 def _make(
     store: AnyStore,
     space: ScoreSpace | None,
@@ -206,12 +190,12 @@ def _make(
         raise IndexFileError(f"{store.path}: expected an index with items, found none")
     of = lineage(store, space)
     kept = kind or kind_asked_for(store.path)
-    kind = kept or chosen_kind(items, dim, _free_memory())
-    if shutil.disk_usage(search_path(store.path).parent).free < _bytes(kind, items, dim):
+    kind = kept or chosen_kind(items, dim, free_memory())
+    if shutil.disk_usage(search_path(store.path).parent).free < bytes_taken(kind, items, dim):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(search_path(store.path)))
     lists = max(1, min(2 ** round(math.log2(3 * math.sqrt(items))), items // _TRAINING_ROWS))
     rng = np.random.default_rng(0)
-    rows = _empty(kind, dim, lists)
+    rows = empty_rows(kind, dim, lists)
     if kind in ("sq", "pq"):
         sample = _some_rows(store, max(_TRAINING_ROWS * lists, 20_000), rng)
         rows.train(projected(sample.vectors, space))
@@ -233,36 +217,6 @@ def _make(
     write_search_file(store.path, rows, notes, is_current)
     on_progress(items, items)
     return notes
-
-
-def _empty(kind: str, dim: int, lists: int) -> Any:
-    import faiss
-
-    factory = {
-        "flat": "IDMap,Flat",
-        "hnsw": f"IDMap,HNSW{_LINKS}",
-        "sq": f"Pad{_wide(dim)},IVF{lists},SQ8",
-        "pq": f"IVF{lists},PQ{_pieces(dim)}",
-    }[kind]
-    rows = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
-    if kind == "hnsw":
-        faiss.downcast_index(rows.index).hnsw.efConstruction = _CARE
-    # FAISS would warn on standard error where an index has few items.
-    if kind in ("sq", "pq"):
-        faiss.extract_index_ivf(rows).cp.min_points_per_centroid = 1
-    if kind == "pq":
-        rows.pq.cp.min_points_per_centroid = 1
-    return rows
-
-
-def _pieces(dim: int) -> int:
-    """Into how many parts product quantisation cuts a vector, a byte each: of two numbers."""
-    return dim // 2 if dim % 2 == 0 else dim
-
-
-def _wide(dim: int) -> int:
-    """A multiple of 16: others FAISS compares number by number, ten times as slowly."""
-    return dim + -dim % 16
 
 
 def _some_rows(store: AnyStore, most: int, rng: np.random.Generator) -> Block:
@@ -311,13 +265,3 @@ def _recalls(rows: Numbers, truth: Best) -> tuple[float, float]:
     found = (truth.numbers[:, :, None] == rows[:, None, :]).any(axis=2)
     nearest = truth.scores.argmax(axis=1)
     return float(found[np.arange(len(found)), nearest].mean()), float(found.mean())
-
-
-def _free_memory() -> int:
-    """Bytes of memory that programs can have without swapping; a guess where it is not told."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        told = next(line for line in lines if line.startswith("MemAvailable:"))
-        return int(told.split()[1]) * 1024
-    except (OSError, ValueError, StopIteration):
-        return _MEMORY_UNTOLD

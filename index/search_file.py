@@ -23,12 +23,12 @@ import numpy.typing as npt
 from embedder.score_space import ScoreSpace
 from index.places import Place, local_place
 from index.scanning import Block, numbered
+from index.search_kinds import KINDS, nearest_rows, share_lists_out
 from index.stores import AnyStore
 
 Vectors = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
 
-KINDS = ("flat", "hnsw", "sq", "pq")
 VERSION = 2
 
 # A file ends with the notes, their length (8 bytes), the SHA-256 of all before (32) and this.
@@ -111,21 +111,6 @@ def search_path(index: Place) -> Path:
     """Where the search file of an index is."""
     path = local_place(index)
     return path.with_name(f"{path.name}.search")
-
-
-def nearest_rows(index: Any, kind: str, effort: int, asked: Vectors, count: int) -> Numbers:
-    """Numbers of the rows nearest to each vector by a FAISS index; arguments as in `Notes`."""
-    import faiss
-
-    parameters = None
-    if kind in ("sq", "pq"):
-        parameters = faiss.SearchParametersIVF(nprobe=effort)
-        if kind == "sq":
-            parameters = faiss.SearchParametersPreTransform(index_params=parameters)
-    elif kind == "hnsw":
-        parameters = faiss.SearchParametersHNSW(efSearch=max(effort, count))
-    rows: Numbers = index.search(np.ascontiguousarray(asked), count, params=parameters)[1]
-    return rows
 
 
 def lineage(store: AnyStore, space: ScoreSpace | None) -> str:
@@ -228,9 +213,7 @@ def _load(path: Path, file: BinaryIO, dim: int, notes: Notes) -> Any:
     name = f"/dev/fd/{file.fileno()}"
     try:
         rows = faiss.read_index(name if Path(name).exists() else str(path), faiss.IO_FLAG_MMAP_IFC)
-        if notes.kind in ("sq", "pq"):
-            # The lists are shared out among the cores, and not the photos: there may be one.
-            faiss.extract_index_ivf(rows).parallel_mode = 1
+        share_lists_out(rows, notes.kind)
     except RuntimeError as error:
         why = " ".join(str(error).split())
         raise NoSearchFileError(f"{path} cannot be read by this FAISS: {why}") from error
