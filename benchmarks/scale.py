@@ -87,26 +87,26 @@ def designs(each: float, fresh: dict[int, tuple[float, float]]) -> dict[str, lis
     sizes = {items: size for items, (size, _) in fresh.items()}
     took = {items: seconds for items, (_, seconds) in fresh.items()}
     search, speed, manifest = "catalogue_search.py", "speed.py", "dask_manifest.py"
-    sq = {10**6: 27.81e-3, 10**7: 132.95e-3}
+    sq = {10**6: 6.26e-3, 10**7: 21.61e-3}
     flat = {10**6: 42.13e-3, 10**7: 434.63e-3}
     hnsw = {10**6: 2.25e-3}
     build = OF_ITEM / PHOTOS_A_SECOND
     fetch = partial(fetch_seconds, each=each)
     fetched = {10**4: 110e-6, 10**6: 174e-6, 10**7: 195e-6}
     lists, chunks = {10**6: 54.0, 10**7: 362.0}, {10**4: 88 * MB}
-    files = {10**6: 110 * MB, 10**7: 1083 * MB}
-    held = {10**6: 315 * MB, 10**7: 1723 * MB}
+    files = {10**6: 122 * MB, 10**7: 1204 * MB}
+    held = {10**6: 335 * MB, 10**7: 1307 * MB}
     return {
         "storage, bytes": [
             Design("index file", linear(3e5, each), sizes, "scale.py", 1e13),
-            Design("search file, sq", linear(0, 108.3), files, search, 1e13),
+            Design("search file, sq", linear(0, 120.4), files, search, 1e13),
             Design("kept photos, 100 an item", linear(0, 480.0 * OF_ITEM), {}, "formats.md", 1e13),
             Design("kept chunks, 100 an item", linear(0, 88.0 * OF_ITEM), chunks, manifest, 1e13),
         ],
         "memory, bytes": [
             Design("match", linear(63 * MB, 0), {10**4: 63 * MB}, speed, MEMORY),
             Design("search, flat", linear(150 * MB, 408.0), {10**6: 573 * MB}, search, MEMORY),
-            Design("search, sq", linear(160 * MB, 156.0), held, search, MEMORY),
+            Design("search, sq", linear(227 * MB, 108.0), held, search, MEMORY),
             Design("search, hnsw", linear(150 * MB, 670.0), {10**6: 817 * MB}, search, MEMORY),
             Design(
                 "build, one process", linear(60 * MB, 18700.0), {10**4: 247 * MB}, speed, MEMORY
