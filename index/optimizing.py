@@ -246,9 +246,10 @@ def _tuned(rows: Any, kind: str, lists: int, truth: Best) -> tuple[int, int, flo
     if kind == "flat":
         return 0, _SHORTLISTS[0], 1.0, 1.0
     least, most = (_SHORTLISTS[0], _MOST_WIDELY) if kind == "hnsw" else (1, lists)
-    efforts = [least * 2**n for n in range(most.bit_length()) if least * 2**n < most]
+    # In steps of a fifth: what is looked at needlessly costs time at each search.
+    efforts = {min(most, round(least * 2 ** (n / 4))) for n in range(4 * most.bit_length())}
     best = (0, 0, 0.0, 0.0)
-    for effort in [*efforts, most]:
+    for effort in sorted(efforts | {most}):
         longest = _SHORTLISTS[-1] if kind != "hnsw" else min(effort, _SHORTLISTS[-1])
         near = nearest_rows(rows, kind, effort, truth.asked, longest)
         for length in _SHORTLISTS:

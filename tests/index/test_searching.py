@@ -149,6 +149,31 @@ def test_vectors_of_any_length_are_found(tmp_path, large, kind, dim):
     assert share(found, naive(index, photos)[0]) >= 0.98
 
 
+def test_no_more_lists_are_looked_into_than_is_needed(index, large, monkeypatch):
+    tried, nearest = {}, optimizing.nearest_rows
+
+    def noted(rows, kind, effort, asked, count):
+        tried[effort] = nearest(rows, kind, effort, asked, count), asked
+        return tried[effort][0]
+
+    monkeypatch.setattr(optimizing, "nearest_rows", noted)
+    optimize(index, "sq")
+    with open_store(index) as store:
+        space = read_score_space(store)
+        block = numbered(store, np.arange(ITEMS) + span(store)[0])
+        effort = open_search_file(store, space).notes.effort
+    known = block.vectors if space is None else space.project(block.vectors)
+
+    def found(effort):
+        rows, asked = tried[effort]
+        truth = block.numbers[np.argsort(-(asked @ known.T), axis=1)[:, :TOP]]
+        return share(rows.tolist(), truth.tolist())
+
+    less = max(other for other in tried if other < effort)
+    assert less >= 0.7 * effort
+    assert found(less) < optimizing.TARGET <= found(effort)
+
+
 @pytest.mark.parametrize("kind", ["flat", "sq"])
 def test_items_added_and_removed_since_are_seen_without_another_file(index, large, kind):
     optimize(index, kind)
