@@ -43,7 +43,7 @@ _BLOCK = 100_000
 _WEIGHTS = np.exp(-np.arange(DIM) / 28)
 WEIGHTS = (_WEIGHTS / np.linalg.norm(_WEIGHTS)).astype(np.float32)
 DISPERSION = 0.14  # of an item's photos: 0.07 to 0.23 in trained indexes
-EFFORTS = (16, 32, 64, 128, 256, 512, 1024, 2048)
+EFFORTS = tuple(round(16 * 2 ** (n / 4)) for n in range(29))  # to 2048, in steps as ours
 
 Vectors = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
@@ -91,7 +91,7 @@ def recalls(found: Numbers, truth: Numbers) -> tuple[float, float]:
     return float((found[:, 0] == truth[:, 0]).mean()), float(there.mean())
 
 
-def measure(name: str, ask: Ask, made: str, work: Path) -> None:
+def measure(name: str, ask: Ask, notice: str, work: Path) -> None:
     """Print a row: recall, the time of one photo and of ten at once, memory of the process."""
     kept = np.load(work / "questions.npz")
     asked, truth = kept["asked"], kept["truth"]
@@ -105,17 +105,20 @@ def measure(name: str, ask: Ask, made: str, work: Path) -> None:
         ten.append(time.perf_counter() - began)
     first, all_ten = recalls(np.concatenate([ask(part) for part in np.split(asked, 10)]), truth)
     times = f"{1e3 * np.median(one):>9.2f} {1e3 * np.median(ten):>9.2f}"
-    print(f"{name:<20} {first:>8.4f} {all_ten:>9.4f} {times} {resident_mb():>8.0f}  {made}")
+    print(f"{name:<20} {first:>8.4f} {all_ten:>9.4f} {times} {resident_mb():>8.0f}  {notice}")
 
 
-def time_to_make(kept: Path, there: bool) -> str:
-    """Processor time it took to make it, in this run or, where it was there, in an earlier one.
+def made(kept: Path, make: Callable[[], object]) -> str:
+    """Have a file made, unless an earlier run did; says how much processor time that took.
 
     Not the time that passed: ten million take an hour, and few machines are idle for that long.
+    What was just made is measured by a new process, without the memory that making it took.
     """
     note = kept.with_name(f"{kept.name}.minutes")
-    if not there:
+    if not kept.exists():
+        make()
         note.write_text(f"{time.process_time() / 60:.1f}", encoding="ascii")
+        os.execv(sys.executable, [sys.executable, *sys.argv])
     minutes = note.read_text(encoding="ascii") if note.exists() else "unknown"
     return f"{minutes} core-min to make"
 
@@ -124,12 +127,13 @@ def measure_ours(work: Path, kind: str) -> None:
     """The row of one kind of search file, through `Matcher`."""
     path = work / "items.index"
     kept = work / f"items.index.{kind}"
-    there = kept.exists()
-    if there:
-        kept.replace(search_path(path))
-    else:
+
+    def make() -> None:
         optimize(path, kind)
-    made = time_to_make(kept, there)
+        search_path(path).replace(kept)
+
+    notice = made(kept, make)
+    kept.replace(search_path(path))
     asked = np.load(work / "questions.npz")["asked"]
     with Matcher.open(path) as matcher:
 
@@ -143,23 +147,23 @@ def measure_ours(work: Path, kind: str) -> None:
         with Store.open(path) as store:
             notes = open_search_file(store, None).notes
         size = search_path(path).stat().st_size / 1e6
-        made += f", first search {opened:.2f} s, effort {notes.effort}, shortlist "
-        measure(f"embed, {kind}", ask, f"{made}{notes.shortlist}, {size:,.0f} MB file", work)
+        notice += f", first search {opened:.2f} s, effort {notes.effort}, shortlist "
+        measure(f"embed, {kind}", ask, f"{notice}{notes.shortlist}, {size:,.0f} MB file", work)
     search_path(path).replace(kept)
 
 
 def measure_other(name: str, items: int, work: Path) -> None:
     """The row of another library: with the least effort that finds 0.99 of other questions."""
     kept = work / f"items.{name}"
-    there = kept.exists()
-    ask = {"hnswlib": hnswlib_asks, "usearch": usearch_asks}[name](items, kept)
-    made = time_to_make(kept, there)
+    asks = {"hnswlib": hnswlib_asks, "usearch": usearch_asks}[name]
+    notice = made(kept, lambda: asks(items, kept))
+    ask = asks(items, kept)
     others = np.load(work / "questions.npz")
     for effort in EFFORTS:
         if recalls(ask(others["tuning"], effort), others["tuning_truth"])[1] >= 0.99:
             break
-    made += f", effort {effort}, {kept.stat().st_size / 1e6:,.0f} MB file"
-    measure(name, lambda some: ask(some, effort), made, work)
+    notice += f", effort {effort}, {kept.stat().st_size / 1e6:,.0f} MB file"
+    measure(name, lambda some: ask(some, effort), notice, work)
 
 
 def measure_flat(items: int, work: Path) -> None:

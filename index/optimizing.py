@@ -37,6 +37,7 @@ from index.search_file import (
     write_search_file,
 )
 from index.search_kinds import (
+    IN_LISTS,
     KINDS,
     bytes_taken,
     chosen_kind,
@@ -196,7 +197,7 @@ def _make(
     lists = max(1, min(2 ** round(math.log2(3 * math.sqrt(items))), items // _TRAINING_ROWS))
     rng = np.random.default_rng(0)
     rows = empty_rows(kind, dim, lists)
-    if kind in ("sq", "pq"):
+    if kind in IN_LISTS:
         sample = _some_rows(store, max(_TRAINING_ROWS * lists, 20_000), rng)
         rows.train(projected(sample.vectors, space))
     truth = Best(_questions(_some_rows(store, _QUESTIONS, rng), space, rng), _TOP)

@@ -23,13 +23,13 @@ import numpy.typing as npt
 from embedder.score_space import ScoreSpace
 from index.places import Place, local_place
 from index.scanning import Block, numbered
-from index.search_kinds import KINDS, nearest_rows, share_lists_out
+from index.search_kinds import KINDS, kind_of, nearest_rows, share_lists_out
 from index.stores import AnyStore
 
 Vectors = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
 
-VERSION = 2
+VERSION = 3
 
 # A file ends with the notes, their length (8 bytes), the SHA-256 of all before (32) and this.
 _MAGIC = b"embdsrch"
@@ -141,6 +141,8 @@ def open_search_file(store: AnyStore, space: ScoreSpace | None) -> SearchFile:
             raise NoSearchFileError(f"{path} is no file")
         with path.open("rb") as file:
             notes = _read_notes(path, file)
+            if notes.version != VERSION:
+                raise NoSearchFileError(f"{path} is of another version of embed")
             if notes.lineage != lineage(store, space):
                 raise NoSearchFileError(f"{path} is of another index, or of an earlier build")
             block = numbered(store, np.array(notes.last[:1], np.int64))
@@ -213,12 +215,12 @@ def _load(path: Path, file: BinaryIO, dim: int, notes: Notes) -> Any:
     name = f"/dev/fd/{file.fileno()}"
     try:
         rows = faiss.read_index(name if Path(name).exists() else str(path), faiss.IO_FLAG_MMAP_IFC)
-        share_lists_out(rows, notes.kind)
     except RuntimeError as error:
         why = " ".join(str(error).split())
         raise NoSearchFileError(f"{path} cannot be read by this FAISS: {why}") from error
-    if (rows.d, rows.ntotal) != (dim, notes.items):
+    if (rows.d, rows.ntotal, kind_of(rows)) != (dim, notes.items, notes.kind):
         raise NoSearchFileError(f"{path} is of other vectors than it says")
+    share_lists_out(rows, notes.kind)
     return rows
 
 
@@ -235,8 +237,6 @@ def _read_notes(path: Path, file: BinaryIO) -> Notes:
     file.seek(end - _TAIL - length)
     try:
         said = json.loads(file.read(length))
-        if said["version"] != VERSION:
-            raise NoSearchFileError(f"{path} is of another version of embed")
         notes = Notes(**{**said, "last": tuple(said["last"])})
         if not notes.are_possible():
             raise ValueError

@@ -12,9 +12,9 @@ Vectors = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
 
 KINDS = ("flat", "hnsw", "sq", "pq")
+IN_LISTS = ("sq", "pq")
 MOST_FLAT = 1_200_000  # "about a million"
 
-_IN_LISTS = ("sq", "pq")
 _LINKS, _CARE = 32, 100  # of the graph: links a row has, and rows looked at to choose them
 _MEMORY_UNTOLD = 4 << 30
 
@@ -33,7 +33,8 @@ def chosen_kind(items: int, dim: int, memory: int) -> str:
 
 def bytes_taken(kind: str, items: int, dim: int) -> int:
     """About what a search file takes."""
-    numbers = {"flat": 4 * dim, "hnsw": 4 * dim + 9 * _LINKS, "sq": _wide(dim), "pq": _pieces(dim)}
+    graph = 4 * dim + 9 * _LINKS
+    numbers = {"flat": 4 * dim, "hnsw": graph, "sq": _filled(dim, 16), "pq": _filled(dim, 2) // 2}
     return items * (numbers[kind] + 8)
 
 
@@ -51,33 +52,45 @@ def empty_rows(kind: str, dim: int, lists: int) -> Any:
     """A FAISS index without vectors; one that has lists is to be trained first."""
     import faiss
 
+    # FAISS compares 8-bit vectors of other lengths than multiples of 16 number by number, ten times
+    # as slowly. "np": no codes for comparisons that are not made here, which take long to find.
+    wide, even = _filled(dim, 16), _filled(dim, 2)
     factory = {
         "flat": "IDMap,Flat",
         "hnsw": f"IDMap,HNSW{_LINKS}",
-        "sq": f"Pad{_wide(dim)},IVF{lists},SQ8",
-        "pq": f"IVF{lists},PQ{_pieces(dim)}",
+        "sq": f"Pad{wide},IVF{lists},SQ8",
+        "pq": f"Pad{even},IVF{lists},PQ{even // 2}np",
     }[kind]
     rows = faiss.index_factory(dim, factory, faiss.METRIC_INNER_PRODUCT)
+    inside = faiss.downcast_index(rows.index)
     if kind == "hnsw":
-        faiss.downcast_index(rows.index).hnsw.efConstruction = _CARE
+        inside.hnsw.efConstruction = _CARE
     # FAISS would warn on standard error where an index has few items.
-    if kind in _IN_LISTS:
-        faiss.extract_index_ivf(rows).cp.min_points_per_centroid = 1
+    if kind in IN_LISTS:
+        inside.cp.min_points_per_centroid = 1
     if kind == "pq":
-        rows.pq.cp.min_points_per_centroid = 1
+        inside.pq.cp.min_points_per_centroid = 1
     return rows
 
 
-def share_lists_out(rows: Any, kind: str) -> None:
-    """Have all cores look through the lists of one photo, where it has lists.
-
-    Raises:
-        RuntimeError: it is of another kind than that.
-    """
+def kind_of(rows: Any) -> str | None:
+    """Of a FAISS index that was read from a file; None of one that `empty_rows` does not make."""
     import faiss
 
-    if kind in _IN_LISTS:
-        faiss.extract_index_ivf(rows).parallel_mode = 1
+    outside = {"IndexIDMap": ("flat", "hnsw"), "IndexPreTransform": IN_LISTS}
+    kinds = outside.get(type(rows).__name__, ())
+    inside = type(faiss.downcast_index(rows.index)).__name__ if kinds else ""
+    of = {"IndexHNSWFlat": "hnsw", "IndexIVFScalarQuantizer": "sq", "IndexIVFPQ": "pq"}
+    kind = "flat" if inside.startswith("IndexFlat") else of.get(inside)
+    return kind if kind in kinds else None
+
+
+def share_lists_out(rows: Any, kind: str) -> None:
+    """Have all cores look through the lists of one photo, where there are lists."""
+    import faiss
+
+    if kind in IN_LISTS:
+        faiss.downcast_index(rows.index).parallel_mode = 1
 
 
 def nearest_rows(index: Any, kind: str, effort: int, asked: Vectors, count: int) -> Numbers:
@@ -85,21 +98,15 @@ def nearest_rows(index: Any, kind: str, effort: int, asked: Vectors, count: int)
     import faiss
 
     parameters = None
-    if kind in _IN_LISTS:
-        parameters = faiss.SearchParametersIVF(nprobe=effort)
-        if kind == "sq":
-            parameters = faiss.SearchParametersPreTransform(index_params=parameters)
+    if kind in IN_LISTS:
+        inside = faiss.SearchParametersIVF(nprobe=effort)
+        parameters = faiss.SearchParametersPreTransform(index_params=inside)
     elif kind == "hnsw":
         parameters = faiss.SearchParametersHNSW(efSearch=max(effort, count))
     rows: Numbers = index.search(np.ascontiguousarray(asked), count, params=parameters)[1]
     return rows
 
 
-def _pieces(dim: int) -> int:
-    """Into how many parts product quantisation cuts a vector, a byte each: of two numbers."""
-    return dim // 2 if dim % 2 == 0 else dim
-
-
-def _wide(dim: int) -> int:
-    """The next multiple of 16: others FAISS compares number by number, ten times as slowly."""
-    return dim + -dim % 16
+def _filled(dim: int, unit: int) -> int:
+    """The next multiple: vectors are filled up with zeros."""
+    return dim + -dim % unit

@@ -5,8 +5,10 @@ import json
 import os
 import shutil
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 
@@ -23,7 +25,7 @@ from index import (
 )
 from index.scanning import numbered, span
 from index.search_file import NoSearchFileError, open_search_file, search_path
-from index.search_kinds import chosen_kind
+from index.search_kinds import bytes_taken, chosen_kind, empty_rows
 from index.stores import open_store
 from index.whitening import read_score_space
 
@@ -143,7 +145,10 @@ def test_vectors_of_any_length_are_found(tmp_path, large, kind, dim):
     vectors = unit(rng.normal(size=(ITEMS, dim)))
     index = tmp_path / "items.index"
     build_from_vectors(vectors, [f"sku-{at:05d}" for at in range(ITEMS)], index)
-    assert optimize(index, kind).recall_10 >= 0.99
+    report = optimize(index, kind)
+    assert report.recall_10 >= 0.99
+    tables = 4 * (dim + 15) * 512  # what it has besides, at most: of 256 entries, or lists
+    assert 0 < report.bytes - bytes_taken(kind, ITEMS, dim) < tables + ITEMS
     photos = vectors[:QUERIES] + 0.02 * rng.normal(size=(QUERIES, dim))
     found, _ = search(index, photos)
     assert share(found, naive(index, photos)[0]) >= 0.98
@@ -240,19 +245,25 @@ def test_damage_anywhere_is_seen_and_mended(index, large, kind):
 def test_notes_that_cannot_be_are_refused(index, large):
     optimize(index)
     path, whole = search_path(index), search_path(index).read_bytes()
-    length = int.from_bytes(whole[-48:-40], "little")
-    notes = json.loads(whole[-48 - length : -48])
     for wrong in (
         *({"items": "many"}, {"items": 0}, {"items": 1e999}, {"items": ITEMS - 1}, {"last": 3}),
         *({"last": [1]}, {"last": [2**70, "a", "b"]}, {"more": 1}, {"effort": -1}, {"kind": "rq"}),
+        *({"kind": kind, "effort": 1} for kind in ("hnsw", "sq", "pq")),
         *({"kind": "sq"}, {"asked_for": 1}, {"shortlist": True}, {"version": 1}, {"lineage": None}),
     ):
-        content = json.dumps(notes | wrong).encode()
-        signed = whole[: -48 - length] + content + len(content).to_bytes(8, "little")
-        path.write_bytes(signed + hashlib.sha256(signed).digest() + whole[-8:])
+        path.write_bytes(renoted(whole, wrong))
         with open_store(index) as store, pytest.raises(NoSearchFileError):
             open_search_file(store, read_score_space(store))
     assert search(index, asked()[:3])[0] == naive(index, asked()[:3])[0]
+
+
+def renoted(whole, changes):
+    """A search file with other notes, and the SHA-256 that it then has."""
+    length = int.from_bytes(whole[-48:-40], "little")
+    notes = json.loads(whole[-48 - length : -48])
+    content = json.dumps(notes | changes).encode()
+    signed = whole[: -48 - length] + content + len(content).to_bytes(8, "little")
+    return signed + hashlib.sha256(signed).digest() + whole[-8:]
 
 
 @pytest.mark.parametrize("kind", ["flat", "sq"])
@@ -330,6 +341,10 @@ def test_a_kind_that_was_asked_for_is_kept_until_another_is(index, large):
         build_again()
         remake(index)
         assert kind_there() == "sq"
+    path = search_path(index)
+    path.write_bytes(renoted(path.read_bytes(), {"version": 1}))
+    search(index, asked()[:1])
+    assert kind_there() == "sq"
     assert optimize(index, "hnsw").kind == "hnsw"
     search_path(index).unlink()
     search(index, asked()[:1])
@@ -345,6 +360,25 @@ def test_a_small_index_keeps_the_search_file_that_was_asked_for(index):
     remove_items(index, ids)  # of which nothing can be made
     assert search(index, asked()[:1]) == ([[]], [[]])
     assert optimize(index).kind == "none"
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "sq"])
+def test_many_threads_search_one_file(index, large, kind):
+    optimize(index, kind)
+    vectors = asked()
+    with Matcher.open(index) as matcher, ThreadPoolExecutor(4) as pool:
+        alone = matcher.search_vectors(vectors, TOP)
+        found = list(pool.map(lambda one: matcher.search_vectors(one, TOP), 8 * [vectors]))
+    assert found == 8 * [alone]
+
+
+def test_vectors_are_filled_up_and_lists_shared_out_as_is_fast(index, large):
+    # Recall says nothing of it.
+    assert faiss.extract_index_ivf(empty_rows("sq", 100, 1)).d == 112
+    optimize(index, "sq")
+    with open_store(index) as store:
+        file = open_search_file(store, read_score_space(store))
+    assert faiss.extract_index_ivf(file._rows).parallel_mode == 1
 
 
 @pytest.mark.parametrize("kind", ["sq", "pq"])
