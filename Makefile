@@ -18,8 +18,9 @@ ORACLE := .venv-tfa/.ready
 demo: $(READY)
 	$(BIN)/python benchmarks/demo.py demo
 
+# Two processes: of more, those with TensorFlow would take all memory of a small machine.
 test: $(READY) $(ORACLE)
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 soak: $(READY)
 	EMBED_SOAK=1 $(BIN)/pytest tests/soak tests/service/test_fuzz.py

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from embedder import Catalogue, Embedder, read_catalogue
 from embedder.model_files import Architecture, ModelInfo
@@ -33,6 +34,10 @@ ROOT = Path(__file__).parent.parent
 # As it is before a test imports TensorFlow, which adds to it and then logs more.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("EMBED_")}
 EMBED = Path(sysconfig.get_path("scripts")) / "embed"
+
+# Tests run side by side, and those that import TensorFlow keep all cores busy.
+settings.register_profile("patient", settings.default, deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ def test_a_fully_transparent_photo_has_no_item():
     assert foreground_mask(Image.new("RGBA", (20, 20), (255, 0, 0, 0))) is None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     colour=st.tuples(*[st.integers(0, 120)] * 3),
     left=st.integers(2, 25),

@@ -161,7 +161,7 @@ def test_a_name_that_is_not_unicode_stays_as_it_is(folder):
 parts = st.lists(st.sampled_from(["a", "b", "cat", "ü", "x y"]), min_size=1, max_size=4)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(parts, parts, st.booleans())
 def test_any_photo_is_found_again_by_what_it_is_called(root, photo, below):
     source = Path("/", *root)

@@ -23,7 +23,7 @@ def drawn_batches(draw):
     return labels, min(items, len(counts)), photos, batches
 
 
-settings_here = settings(max_examples=60, deadline=None)
+settings_here = settings(max_examples=60)
 
 
 @settings_here

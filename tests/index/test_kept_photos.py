@@ -71,7 +71,7 @@ whole = st.integers(-(2**63), 2**63 - 1)
 numbers = st.floats(width=32, allow_nan=False)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=9),
     st.dictionaries(

@@ -14,7 +14,7 @@ from index.standings import standings
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.integers(4, 40), st.floats(0.02, 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_confusions_are_means_of_what_two_candidates_would_get(seed, items, photos, temperature):
     vectors, labels = photos_of(seed, items, photos)
     counted = np.random.default_rng(seed).random(len(labels)) < 0.9

@@ -23,7 +23,7 @@ from index.measures import (
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_auroc_is_that_of_scikit_learn(seed, count):
     rng = np.random.default_rng(seed)
     score = rng.integers(0, 8, count) / 8  # with ties
@@ -50,7 +50,7 @@ def test_auroc_of_one_kind_is_not_a_number():
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 40), st.integers(1, 8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_mean_average_precision_at_r_is_that_of_scikit_learn(seed, photos, items):
     rng = np.random.default_rng(seed)
     item = rng.integers(0, items, photos)

@@ -65,7 +65,7 @@ def test_the_only_photo_of_an_item_and_an_only_item_are_not_in_doubt():
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(0, 40), st.integers(1, 12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_neighbours_are_the_nearest_photos_of_the_items_that_are_asked(seed, items, photos, count):
     vectors, labels = photos_of(seed, items, photos)
     rivals = standings(vectors, labels, np.ones(len(labels), bool), items).rivals
@@ -85,7 +85,7 @@ def test_photos_of_items_that_are_no_rivals_are_not_compared():
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(0, 40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_votes_are_shares_of_the_nearest_photos(seed, items, photos):
     vectors, labels = photos_of(seed, items, photos)
     rivals = standings(vectors, labels, np.ones(len(labels), bool), items).rivals
@@ -104,7 +104,7 @@ def test_votes_are_shares_of_the_nearest_photos(seed, items, photos):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.integers(5, 40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_counts_are_those_of_the_paper(seed, items, photos):
     """Northcutt et al. 2021, equations 1 and 2, photo by photo, where two items are in question."""
     rng = np.random.default_rng(seed)
@@ -136,7 +136,7 @@ def test_counts_are_those_of_the_paper(seed, items, photos):
 
 
 @given(st.integers(0, 1000))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 def test_the_order_of_photos_does_not_matter(seed):
     vectors, labels, _ = catalogue(seed, items=8, photos=12)
     order = np.random.default_rng(seed).permutation(len(labels))

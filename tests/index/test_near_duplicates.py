@@ -54,9 +54,7 @@ def test_photos_that_differ_are_no_duplicates(photos):
 
 
 @given(st.integers(0, 9), st.sampled_from(sorted(CHANGES)), st.permutations(range(11)))
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_copy_is_found_whatever_the_order(photos, tmp_path, number, how, order):
     copy = tmp_path / "copy.jpg"
     copy.write_bytes(CHANGES[how](Image.open(photos[number])))

@@ -38,7 +38,7 @@ def matcher(tmp_path_factory):
 
 
 @given(st.permutations(range(ITEMS)), st.integers(1, ITEMS), st.integers(1, 50), st.integers(0, 9))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_as_sorting_all_cosines(matcher, order, many, count, seed):
     asked = np.random.default_rng(seed).normal(size=(3, DIM)) * 7
     ids, scores = matcher.nearest(asked, [IDS[at] for at in order[:many]], count)

@@ -28,7 +28,7 @@ def alike(first, second):
 
 
 @given(seeds, st.integers(0, 4), st.integers(0, 4), st.floats(0.9, 1.1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_picture_without_a_thin_edge_and_in_another_light_is_the_same(seed, left, top, light):
     image = smooth(seed)
     cropped = image.crop((left, top, left + 196, top + 196)).point(lambda value: value * light)
@@ -36,14 +36,14 @@ def test_a_picture_without_a_thin_edge_and_in_another_light_is_the_same(seed, le
 
 
 @given(seeds, seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_other_pictures_are_not_the_same(seed, other):
     if seed != other:
         assert alike(smooth(seed), smooth(other)) < 0.9
 
 
 @given(seeds, seeds)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_it_does_not_matter_which_comes_first(seed, other):
     rng = np.random.default_rng([seed, other])
     one = np.asarray(smooth(seed), dtype=np.float32)

@@ -11,7 +11,7 @@ from index.standings import standings, whitened
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 7), st.integers(0, 30), st.integers(1, 9))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_each_photo_is_compared_with_its_item_as_if_it_were_not_in_it(seed, items, photos, rivals):
     vectors, labels = photos_of(seed, items, photos)
     counted = np.random.default_rng(seed).random(len(labels)) < 0.8

@@ -186,7 +186,7 @@ def test_any_changes_give_the_index_built_from_nothing(embedder, everything, tmp
     roots = (tmp_path / str(number) for number in count())
     run_state_machine_as_test(
         lambda: Updates(embedder, everything, next(roots)),
-        settings=settings(max_examples=12, stateful_step_count=14, deadline=None),
+        settings=settings(max_examples=12, stateful_step_count=14),
     )
 
 

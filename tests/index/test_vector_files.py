@@ -144,9 +144,7 @@ def test_an_index_of_an_export_is_that_index(kind, built, exported, tmp_path):
         assert one.nearest(asked, ids)[0] == two.nearest(asked, ids)[0]
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.text(min_size=1, max_size=8).filter(lambda text: is_listable(same_form(text)))),
     st.sampled_from([".npz", ".parquet"]),

@@ -69,7 +69,6 @@ def test_answers_are_as_openapi_says(fuzzed, schema, rounds):
 
         @settings(
             max_examples=rounds(25, 1000),
-            deadline=None,
             derandomize=True,
             database=None,
             suppress_health_check=list(HealthCheck),

@@ -149,6 +149,7 @@ def test_a_lost_process_is_replaced(server, held, request_):
     expected = server.say(request_).partition(b"\r\n\r\n")[2]
     before = server.embedding()
     with held() as answers:
+        time.sleep(1)  # until it was sent photos, which nothing tells
         os.kill(before[0], signal.SIGKILL)
     assert sorted(answers) == [200, 503]
     for _ in range(3):
