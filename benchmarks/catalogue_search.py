@@ -19,13 +19,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 
-import faiss
 import numpy as np
 import numpy.typing as npt
-from speed_search import resident_mb
+from processes import resident_mb
 
 from embedder.score_space import unit
 from index import Matcher
@@ -168,6 +168,8 @@ def measure_other(name: str, items: int, work: Path) -> None:
 
 def measure_flat(items: int, work: Path) -> None:
     """The row of FAISS' exact search; finds what is right for the others if that is not known."""
+    import faiss  # not before ours, who say how its threads wait
+
     flat = faiss.IndexFlatIP(DIM)
     for block in centroids(items):
         flat.add(block)
@@ -220,12 +222,28 @@ def usearch_asks(items: int, kept: Path) -> Callable[[Vectors, int], Numbers]:
     return ask
 
 
+@contextmanager
+def other_work() -> Iterator[None]:
+    """While in it, other processes keep all cores busy."""
+    loop = [sys.executable, "-c", "while True: pass"]
+    processes = [subprocess.Popen(loop) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
 def main() -> None:
     """Make what is missing in the work folder, then measure each in a process of its own."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="one for each number of items")
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--rows", nargs="+", default=ROWS, choices=ROWS)
+    parser.add_argument(
+        "--busy", action="store_true", help="measure beside other work on all cores"
+    )
     parser.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     work, items = arguments.work, arguments.items
@@ -243,9 +261,10 @@ def main() -> None:
         if not (work / "items.index").exists():
             write_index(work / "items.index", items)
         print(f"{'':<20} {'recall@1':>8} {'recall@10':>9} {'1, ms':>9} {'10, ms':>9} {'MB':>8}")
-        for row in arguments.rows:
-            sys.stdout.flush()
-            subprocess.run([sys.executable, *sys.argv, "--row", row], check=True)
+        with other_work() if arguments.busy else nullcontext():
+            for row in arguments.rows:
+                sys.stdout.flush()
+                subprocess.run([sys.executable, *sys.argv, "--row", row], check=True)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,12 @@ def in_turn(commands: Mapping[str, Command], folder: Path, turns: int) -> dict[s
     }
 
 
+def resident_mb() -> float:
+    """Memory of this process now."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
+    return pages * 4096 / 1e6
+
+
 def main() -> None:
     """Run the command given and print its seconds and megabytes as JSON."""
     started = time.perf_counter()

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import faiss
 import numpy as np
+from processes import resident_mb
 from speed_data import DIM, centroids, item_id, write_index
 
 from embedder.score_space import unit
@@ -48,12 +49,6 @@ def microseconds(ask: Callable[[list[int]], object], lists: list[list[int]]) -> 
             times.append(time.perf_counter() - started)
     half = len(lists) // 2
     return Found(*(1e6 * statistics.median(times[half:]) for times in (fresh, again)))
-
-
-def resident_mb() -> float:
-    """Memory of this process now."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
-    return pages * 4096 / 1e6
 
 
 def measure_items(path: Path, items: int, flat: faiss.IndexFlatIP | None) -> dict[int, Found]:

@@ -14,6 +14,7 @@ import numpy as np
 from embedder.advice import with_advice
 from embedder.errors import IndexFileError, MissingExtraError
 from index.database import refuse_folder
+from index.faiss_loading import load_faiss
 from index.scanning import scan
 from index.stores import AnyStore
 
@@ -135,8 +136,7 @@ def _write_parquet(store: AnyStore, path: Path) -> int:
 
 
 def _write_faiss(store: AnyStore, path: Path) -> int:
-    import faiss
-
+    faiss = load_faiss()
     index = faiss.IndexFlatIP(store.info.dim)
     with ids_beside(path).open("w", encoding="utf-8", newline="\n") as ids:
         for block in scan(store):

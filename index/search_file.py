@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.score_space import ScoreSpace
+from index.faiss_loading import load_faiss
 from index.places import Place, local_place
 from index.scanning import Block, numbered
 from index.search_kinds import KINDS, kind_of, nearest_rows, share_lists_out
@@ -185,8 +186,7 @@ def write_search_file(
     Raises:
         OSError: it cannot be written, or is not of the index that is there.
     """
-    import faiss
-
+    faiss = load_faiss()
     path = search_path(index)
     unfinished = path.with_name(f"{path.name}.building")
     try:
@@ -208,8 +208,7 @@ def write_search_file(
 
 
 def _load(path: Path, file: BinaryIO, dim: int, notes: Notes) -> Any:
-    import faiss
-
+    faiss = load_faiss()
     # The file that is open, whatever has its name now. What FAISS can map is not copied into
     # memory: a flat index stays on the disk.
     name = f"/dev/fd/{file.fileno()}"

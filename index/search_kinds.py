@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from index.faiss_loading import load_faiss
+
 Vectors = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
 
@@ -50,8 +52,7 @@ def free_memory() -> int:
 
 def empty_rows(kind: str, dim: int, lists: int) -> Any:
     """A FAISS index without vectors; one that has lists is to be trained first."""
-    import faiss
-
+    faiss = load_faiss()
     # FAISS compares 8-bit vectors of other lengths than multiples of 16 number by number, ten times
     # as slowly. "np": no codes for comparisons that are not made here, which take long to find.
     wide, even = _filled(dim, 16), _filled(dim, 2)
@@ -75,8 +76,7 @@ def empty_rows(kind: str, dim: int, lists: int) -> Any:
 
 def kind_of(rows: Any) -> str | None:
     """Of a FAISS index that was read from a file; None of one that `empty_rows` does not make."""
-    import faiss
-
+    faiss = load_faiss()
     outside = {"IndexIDMap": ("flat", "hnsw"), "IndexPreTransform": IN_LISTS}
     kinds = outside.get(type(rows).__name__, ())
     inside = type(faiss.downcast_index(rows.index)).__name__ if kinds else ""
@@ -87,16 +87,14 @@ def kind_of(rows: Any) -> str | None:
 
 def share_lists_out(rows: Any, kind: str) -> None:
     """Have all cores look through the lists of one photo, where there are lists."""
-    import faiss
-
+    faiss = load_faiss()
     if kind in IN_LISTS:
         faiss.downcast_index(rows.index).parallel_mode = 1
 
 
 def nearest_rows(index: Any, kind: str, effort: int, asked: Vectors, count: int) -> Numbers:
     """Numbers of the rows nearest to each vector by a FAISS index; arguments as in `Notes`."""
-    import faiss
-
+    faiss = load_faiss()
     parameters = None
     if kind in IN_LISTS:
         inside = faiss.SearchParametersIVF(nprobe=effort)

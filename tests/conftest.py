@@ -35,6 +35,9 @@ ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("EMBED_")}
 EMBED = Path(sysconfig.get_path("scripts")) / "embed"
 
+# Tests import FAISS before the package does.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 # Tests run side by side, and those that import TensorFlow keep all cores busy.
 settings.register_profile("patient", settings.default, deadline=None)
 settings.load_profile("patient")
