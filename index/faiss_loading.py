@@ -14,9 +14,9 @@ _alone = threading.Lock()
 def load_faiss() -> Any:
     """The module; its threads sleep while they wait for each other, unless they are told otherwise.
 
-    OpenMP would have them spin. Where other programs keep the cores busy, that makes a search six
-    times as slow, and where none does it gains nothing (`benchmarks/RESULTS.md`). OpenMP asks the
-    environment once, when it is loaded: who imported FAISS before us has what they chose.
+    OpenMP would have them spin. Where other programs keep the cores busy, that makes a search twice
+    as slow and more, and where none does it gains nothing (`benchmarks/RESULTS.md`). OpenMP asks
+    the environment once, when it is loaded: who imported FAISS before us has what they chose.
     """
     with _alone:
         ours = _WAITING not in os.environ and "faiss" not in sys.modules
