@@ -54,7 +54,8 @@ def empty_rows(kind: str, dim: int, lists: int) -> Any:
     """A FAISS index without vectors; one that has lists is to be trained first."""
     faiss = load_faiss()
     # FAISS compares 8-bit vectors of other lengths than multiples of 16 number by number, ten times
-    # as slowly. "np": no codes for comparisons that are not made here, which take long to find.
+    # as slowly. "np": codes are not put in the order that makes their Hamming distances
+    # good: nothing here looks at these, and it takes longer than the rest of the training.
     wide, even = _filled(dim, 16), _filled(dim, 2)
     factory = {
         "flat": "IDMap,Flat",
