@@ -18,9 +18,10 @@ ORACLE := .venv-tfa/.ready
 demo: $(READY)
 	$(BIN)/python benchmarks/demo.py demo
 
-# Two processes: of more, those with TensorFlow would take all memory of a small machine.
+# Two processes: of more, those with TensorFlow would take all memory of a small machine. Files come
+# in the order that tests/conftest.py gives them: otherwise those of few tests, which take long, are last.
 test: $(READY) $(ORACLE)
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 soak: $(READY)
 	EMBED_SOAK=1 $(BIN)/pytest tests/soak tests/service/test_fuzz.py

@@ -43,6 +43,11 @@ settings.register_profile("patient", settings.default, deadline=None)
 settings.load_profile("patient")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first: of two processes, one would wait for the other's last files."""
+    items.sort(key=lambda item: not {"soak", "notebooks"} & {*item.path.parts})
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real photos; its absence is a failure in CI and a skip elsewhere."""
