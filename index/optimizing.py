@@ -39,6 +39,7 @@ from index.search_file import (
 from index.search_kinds import (
     IN_LISTS,
     KINDS,
+    LEAST_PQ,
     bytes_taken,
     chosen_kind,
     empty_rows,
@@ -192,8 +193,7 @@ def _make(
     of = lineage(store, space)
     kept = kind or kind_asked_for(store.path)
     kind = kept or chosen_kind(items, dim, free_memory())
-    if shutil.disk_usage(search_path(store.path).parent).free < bytes_taken(kind, items, dim):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(search_path(store.path)))
+    _see_that_it_can_be_made(store, kind, items)
     lists = max(1, min(2 ** round(math.log2(3 * math.sqrt(items))), items // _TRAINING_ROWS))
     rng = np.random.default_rng(0)
     rows = empty_rows(kind, dim, lists)
@@ -218,6 +218,15 @@ def _make(
     write_search_file(store.path, rows, notes, is_current)
     on_progress(items, items)
     return notes
+
+
+def _see_that_it_can_be_made(store: AnyStore, kind: str, items: int) -> None:
+    path = search_path(store.path)
+    if kind == "pq" and items < LEAST_PQ:
+        wanted = f"expected {LEAST_PQ} items or more for 'pq', found {items}"
+        raise CannotMakeError(f"{path}: {wanted}: choose another kind")
+    if shutil.disk_usage(path.parent).free < bytes_taken(kind, items, store.info.dim):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _some_rows(store: AnyStore, most: int, rng: np.random.Generator) -> Block:

@@ -16,6 +16,7 @@ Numbers = npt.NDArray[np.int64]
 KINDS = ("flat", "hnsw", "sq", "pq")
 IN_LISTS = ("sq", "pq")
 MOST_FLAT = 1_200_000  # "about a million"
+LEAST_PQ = 256  # items: as many as a byte can tell apart
 
 _LINKS, _CARE = 32, 100  # of the graph: links a row has, and rows looked at to choose them
 _MEMORY_UNTOLD = 4 << 30
