@@ -79,12 +79,14 @@ def empty_rows(kind: str, dim: int, lists: int) -> Any:
 def kind_of(rows: Any) -> str | None:
     """Of a FAISS index that was read from a file; None of one that `empty_rows` does not make."""
     faiss = load_faiss()
-    outside = {"IndexIDMap": ("flat", "hnsw"), "IndexPreTransform": IN_LISTS}
-    kinds = outside.get(type(rows).__name__, ())
-    inside = type(faiss.downcast_index(rows.index)).__name__ if kinds else ""
-    of = {"IndexHNSWFlat": "hnsw", "IndexIVFScalarQuantizer": "sq", "IndexIVFPQ": "pq"}
-    kind = "flat" if inside.startswith("IndexFlat") else of.get(inside)
-    return kind if kind in kinds else None
+    inside = faiss.downcast_index(rows.index) if hasattr(rows, "index") else None
+    return {
+        ("IndexIDMap", "IndexFlat"): "flat",
+        ("IndexIDMap", "IndexFlatIP"): "flat",
+        ("IndexIDMap", "IndexHNSWFlat"): "hnsw",
+        ("IndexPreTransform", "IndexIVFScalarQuantizer"): "sq",
+        ("IndexPreTransform", "IndexIVFPQ"): "pq",
+    }.get((type(rows).__name__, type(inside).__name__))
 
 
 def share_lists_out(rows: Any, kind: str) -> None:

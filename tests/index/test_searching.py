@@ -413,6 +413,17 @@ def test_too_few_items_for_a_kind_are_said_in_a_line(index, large):
     assert not list(search_path(index).parent.glob("*.building"))
 
 
+def test_what_faiss_cannot_do_is_said_in_a_line(index, large, monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("Error in train\nat Clustering.cpp:66")
+
+    monkeypatch.setattr(optimizing, "empty_rows", refuse)
+    wanted = r"items\.index\.search: FAISS cannot make it: Error in train at Clustering\.cpp:66$"
+    with pytest.raises(IndexFileError, match=wanted):
+        optimize(index)
+    assert not list(search_path(index).parent.glob("*.building"))
+
+
 def test_many_photos_are_searched_in_parts(index, large, monkeypatch):
     monkeypatch.setattr(searching, "_PHOTOS_AT_ONCE", 7)
     monkeypatch.setattr(searching, "_ROWS_AT_ONCE", 50)
