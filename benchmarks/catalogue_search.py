@@ -35,6 +35,7 @@ from index.schema import ELSEWHERE, IndexInfo
 from index.search_file import open_search_file, search_path
 from index.search_kinds import KINDS
 from index.store import Store
+from index.store_writing import WritableStore
 
 LIBRARIES = ("faiss-cpu", "hnswlib", "usearch", "numpy")
 ROWS = ("faiss", "hnswlib", "usearch", *KINDS)
@@ -74,7 +75,7 @@ def write_index(path: Path, items: int) -> None:
     """An index as `embed build-index` writes it."""
     partial = path.with_suffix(".partial")
     partial.unlink(missing_ok=True)
-    with Store.create(partial, IndexInfo(ELSEWHERE, DIM, 0.1, "")) as store:
+    with WritableStore.create(partial, IndexInfo(ELSEWHERE, DIM, 0.1, "")) as store:
         number = 0
         for block in centroids(items):
             for row in block:

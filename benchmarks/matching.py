@@ -37,7 +37,7 @@ from index import Match, Matcher
 from index.calibrating import background, calibrate
 from index.calibration import write_calibration
 from index.measures import auroc, expected_calibration_error
-from index.store import Store
+from index.store_writing import WritableStore
 
 HALVES = 4
 MAX_ERROR = 0.01
@@ -148,7 +148,7 @@ def calibrated(index: Path, model: Path, photos: LabelledVectors) -> Iterator[Ma
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "items.index"
         shutil.copyfile(index, copy)
-        with Store.open(copy, writable=True) as store:
+        with WritableStore.open(copy) as store:
             others = background(store)
             write_calibration(store, calibrate(store, photos, others, given=True), others)
             store.commit()

@@ -18,7 +18,7 @@ from index.calibrating import background
 from index.calibration import Calibration, write_calibration
 from index.rows import Item
 from index.schema import IndexInfo
-from index.store import Store
+from index.store_writing import WritableStore
 
 DIM = 100
 _IMAGENET = "mobilenet_2_5_224_tf_no_top.h5"
@@ -74,7 +74,7 @@ def centroids(items: int) -> Iterator[npt.NDArray[np.float32]]:
 def write_index(path: Path, items: int, fingerprint: str) -> None:
     """An index as `embed build-index` writes it, of so many items with 100 photos each."""
     path.unlink(missing_ok=True)
-    with Store.create(path, IndexInfo(fingerprint, DIM, 0.1, "")) as store:
+    with WritableStore.create(path, IndexInfo(fingerprint, DIM, 0.1, "")) as store:
         number = 0
         for block in centroids(items):
             for row in block:

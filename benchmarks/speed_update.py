@@ -25,7 +25,7 @@ from embedder.labelled_vectors import LabelledVectors
 from embedder.model_files import Architecture, ModelInfo
 from embedder.score_space import unit
 from index import add_item, remove_items
-from index.store import Store
+from index.store_writing import WritableStore
 
 ITEMS, PHOTOS, NEW, TURNS = 10_000, 100, 10, 5
 SCAN = """
@@ -122,7 +122,7 @@ def measure_adding(model: Path, photos: list[Path], search: Path) -> None:
 
 def make_own(path: Path, fingerprint: str) -> None:
     """Make an index one of this model."""
-    with Store.open(path, writable=True) as store:
+    with WritableStore.open(path) as store:
         store.write_info(replace(store.info, fingerprint=fingerprint))
 
 

@@ -35,7 +35,7 @@ from embedder.validation import centroids, hold_out
 from index import Matcher
 from index.rows import Item
 from index.schema import IndexInfo
-from index.store import Store
+from index.store_writing import WritableStore
 from index.whitening import write_score_space
 
 SHRINKAGES = (0.05, 0.1, 0.2, 0.3, 0.5)
@@ -67,7 +67,7 @@ def figures(
     with TemporaryDirectory() as folder:
         path = Path(folder) / "items.index"
         info = IndexInfo("", centres.shape[1], 0.1, "", whitened=space is not None)
-        with Store.create(path, info) as store:
+        with WritableStore.create(path, info) as store:
             for item, centre in zip(ids, centres, strict=True):
                 store.put(Item(item, centre, 1, 0.0, "", b""))
             if space is not None:

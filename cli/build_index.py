@@ -102,7 +102,7 @@ def build_index(
         else:
             report = _embedded_here(catalogue, model, index, options)
         _tell(report, index)
-        _prepare_search(index)
+        _prepare(index)
         if as_json:
             print_json(report)
     else:
@@ -136,7 +136,7 @@ def _from_vectors(vectors: Path, index: Place, as_json: bool) -> None:
             "have four"
         )
     say(f"{index}: {report.items:,} items, {report.photos:,} vectors")
-    _prepare_search(index)
+    _prepare(index)
     if as_json:
         print_json(report)
 
@@ -227,16 +227,23 @@ def _tell(report: BuildReport, index: Place) -> None:
     say(f"{index}: {report.items:,} items, {photos}")
 
 
-def _prepare_search(index: Place) -> None:
-    """Make the search file of a large index, which is in place already and can be matched with."""
-    from cli.optimize import describe
+def _prepare(index: Place) -> None:
+    """Make the files beside a large index, which is in place already and can be matched with."""
+    from cli.optimize import describe, make_rows
+    from embedder.errors import IndexFileError
     from index.optimizing import CannotMakeError, optimize
+    from index.row_file_making import is_outdated
 
     try:
         with photo_progress("Preparing the search", unit="items", patience=1.0) as show:
             report = optimize(index, on_progress=show)
     except CannotMakeError as error:
         say(f"no search file was made, all rows are read at a search instead: {error}")
-        return
-    if report.kind != "none":
-        describe(report, index)
+    else:
+        if report.kind != "none":
+            describe(report, index)
+    try:
+        if is_outdated(index):
+            make_rows(index)
+    except IndexFileError as error:
+        say(f"no row file was made, candidates are read from the index instead: {error}")

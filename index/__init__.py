@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from index.optimizing import SearchReport, optimize
     from index.recalibrating import CalibrationReport, calibrate_index
     from index.results import Alternative, Found, Match, Matches, Neighbour
+    from index.row_file_making import make_row_file
     from index.session import Session
     from index.vector_building import VectorsReport, add_vectors, build_from_vectors
     from index.vector_files import read_vectors
@@ -53,6 +54,7 @@ __all__ = [
     "candidate_line",
     "evaluate",
     "export_vectors",
+    "make_row_file",
     "optimize",
     "read_candidates",
     "read_vectors",
@@ -87,6 +89,7 @@ _MODULE_OF = {
     "candidate_line": "index.candidates",
     "evaluate": "index.evaluating",
     "export_vectors": "index.exporting",
+    "make_row_file": "index.row_file_making",
     "optimize": "index.optimizing",
     "read_candidates": "index.candidates",
     "read_vectors": "index.vector_files",

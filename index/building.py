@@ -38,6 +38,7 @@ from index.places import DatabaseUrl, Where, place_of
 from index.schema import IndexInfo
 from index.statistics import gather
 from index.store import Store
+from index.store_writing import WritableStore
 
 _SECONDS_BETWEEN_COMMITS = 2.0
 
@@ -285,7 +286,7 @@ class _Progress:
         return photo
 
 
-def _put_item(store: Store, item: str, photos: Iterable[Embedded], sampled: bool) -> None:
+def _put_item(store: WritableStore, item: str, photos: Iterable[Embedded], sampled: bool) -> None:
     """Put an item into the store, unless none of its photos can be read."""
     names: list[str] = []
     states: list[State] = []

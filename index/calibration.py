@@ -21,7 +21,7 @@ from embedder.errors import IndexFileError
 from embedder.labelled_vectors import LabelledVectors
 from index.parts import damaged_part, put_part, read_part
 from index.rows import are_centroids
-from index.stores import AnyStore
+from index.stores import AnyStore, AnyWritableStore
 
 Exact = npt.NDArray[np.float64]
 Scores = npt.NDArray[np.floating]
@@ -108,7 +108,7 @@ def uncalibrated(temperature: float) -> Calibration:
 
 
 def write_calibration(
-    store: AnyStore, calibration: Calibration | None, background: LabelledVectors
+    store: AnyWritableStore, calibration: Calibration | None, background: LabelledVectors
 ) -> None:
     """Put a calibration and its background into a store; `Store.commit` keeps them."""
     text = None if calibration is None else json.dumps(asdict(calibration)).encode()

@@ -20,7 +20,7 @@ from index.database import (
 from index.embedding import State, settled_states
 from index.salvaging import salvage
 from index.schema import MEND, IndexInfo, OtherFileError
-from index.store import Store
+from index.store_writing import WritableStore
 
 ADDED_BY_HAND = b""  # the signature of an item that no catalogue speaks for
 
@@ -49,7 +49,7 @@ class Start(NamedTuple):
             it was of another model, those that cannot be read if it was damaged.
     """
 
-    store: Store
+    store: WritableStore
     whitened: bool | None
     calibrated: bool
     lost: set[str]
@@ -69,7 +69,7 @@ def copy_or_new(path: Path, unfinished: Path, info: IndexInfo, repair: bool) -> 
         IndexFileError: a file cannot be written, or the one that is there was never an index.
     """
     if not path.exists():
-        return Start(Store.create(unfinished, info), None, False, set())
+        return Start(WritableStore.create(unfinished, info), None, False, set())
     try:
         if not repair:
             return _copy(path, unfinished, info)
@@ -91,7 +91,7 @@ def _copy(path: Path, unfinished: Path, info: IndexInfo) -> Start:
     with sqlite_errors(path):
         undo_half_done(path)
     shutil.copyfile(path, unfinished)
-    store = Store.open(unfinished, writable=True)
+    store = WritableStore.open(unfinished)
     try:
         calibrated = _calibrated(store, False)
         if store.info.fingerprint == info.fingerprint:
@@ -106,10 +106,10 @@ def _copy(path: Path, unfinished: Path, info: IndexInfo) -> Start:
         raise
     store.close()
     unfinished.unlink()
-    return Start(Store.create(unfinished, info), None, calibrated, lost)
+    return Start(WritableStore.create(unfinished, info), None, calibrated, lost)
 
 
-def _calibrated(store: Store, without: bool) -> bool:
+def _calibrated(store: WritableStore, without: bool) -> bool:
     """Whether somebody gave photos to calibrate an index; `without` if it has no calibration."""
     try:
         found = read_calibration(store)
@@ -119,7 +119,7 @@ def _calibrated(store: Store, without: bool) -> bool:
 
 
 def remove_changed(
-    store: Store, signatures: dict[str, bytes], lacking: Container[str]
+    store: WritableStore, signatures: dict[str, bytes], lacking: Container[str]
 ) -> tuple[list[str], list[str]]:
     """Take out of a store what is gone from a catalogue, and what has changed in it.
 

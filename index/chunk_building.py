@@ -19,7 +19,7 @@ from index.kept_chunks import KeptChunks
 from index.kept_photos import KeptPhoto, KeptPhotos, kept_beside
 from index.partials import Partial
 from index.schema import IndexInfo
-from index.store import Store
+from index.store_writing import WritableStore
 
 _AT_ONCE = 1000  # items
 
@@ -106,7 +106,7 @@ def write_index(
 
 
 def _put(
-    store: Store,
+    store: WritableStore,
     items: tuple[Partial, ...],
     lacking: frozenset[str] | set[str],
     spread: frozenset[str],
@@ -142,7 +142,7 @@ def _keep(photos: KeptPhotos, item: Partial) -> None:
     photos.put(item.item_id, found)
 
 
-def _remove_gone(store: Store, kept: KeptChunks) -> list[str]:
+def _remove_gone(store: WritableStore, kept: KeptChunks) -> list[str]:
     """Take items out of a store that the catalogue does not have, but for those added by hand."""
     gone = list[str]()
     for some in in_parts(store.ids(), _AT_ONCE):

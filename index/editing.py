@@ -14,8 +14,9 @@ from embedder.photos import Photo, photo_name
 from index.candidates import unknown_ids_error
 from index.database import refuse_folder, refuse_other_model
 from index.places import Where, place_of
+from index.row_file_making import followed
 from index.statistics import gather
-from index.stores import AnyStore, change_store, open_store
+from index.stores import AnyStore, AnyWritableStore, change_store, open_store
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,13 @@ def add_item(
         why = f": {unreadable[0]}" if unreadable else ""
         raise CatalogueError(f"item '{item_id}': expected a readable photo, found none{why}")
 
-    def put(store: AnyStore) -> bool:
+    def put(store: AnyWritableStore) -> bool:
         replaced = refuse_known(store, embedder.info.fingerprint, item_id, replace)
-        store.remove([item_id])
-        store.put(item)  # without a signature: added by hand
-        store.put_unreadable(item_id, unreadable)
-        store.commit()
+        with followed(store, [item_id], [item]):
+            store.remove([item_id])
+            store.put(item)  # without a signature: added by hand
+            store.put_unreadable(item_id, unreadable)
+            store.commit()
         return replaced
 
     return AddReport(item.photos, tuple(unreadable), change_store(path, put))
@@ -138,12 +140,13 @@ def remove_items(path: Where, ids: Iterable[str]) -> int:
     given = [ids] if isinstance(ids, str) else ids
     wanted = list(dict.fromkeys(checked_id(item_id, str(path)) for item_id in given))
 
-    def take_out(store: AnyStore) -> int:
+    def take_out(store: AnyWritableStore) -> int:
         unknown = [item_id for item_id in wanted if not store.has(item_id)]
         if unknown:
             raise unknown_ids_error(unknown, store)
-        store.remove(wanted)
-        store.commit()
+        with followed(store, wanted, []):
+            store.remove(wanted)
+            store.commit()
         return len(wanted)
 
     return change_store(path, take_out)

@@ -1,4 +1,4 @@
-"""The rows of some items, with damage told from items that are not there."""
+"""The rows of some items, by id or number, with damage told from items that are not there."""
 
 from __future__ import annotations
 
@@ -35,6 +35,18 @@ CROSS JOIN items INDEXED BY sqlite_autoindex_items_1 ON items.id = wanted.value
 """
 _AGAIN = _THERE.replace("sqlite_autoindex_items_1", "items_again")
 
+_NUMBERED = "number, items.id, centroid, photos, dispersion, checksum"
+_AFTER = f"SELECT {_NUMBERED} FROM items WHERE number > ? ORDER BY number LIMIT ?"
+_SOME = f"""
+SELECT {_NUMBERED} FROM json_each(?) AS wanted CROSS JOIN items ON items.number = wanted.value
+"""
+# Of one end each: asked for both, SQLite would look at all.
+_ENDS = tuple(f"SELECT coalesce({end}(number), 0) FROM items" for end in ("min", "max"))
+_FOLLOWING = """
+SELECT (SELECT number FROM items WHERE number >= wanted.value ORDER BY number LIMIT 1)
+FROM json_each(?) AS wanted
+"""
+
 
 def fetch_rows(
     path: Path, connection: sqlite3.Connection, ids: Sequence[str], dim: int
@@ -67,12 +79,21 @@ def checked_rows(
         if not row.is_whole(dim):
             raise damaged_row(path, row.item_id)
         found[row.item_id] = row
-    content = b"".join([row.centroid for row in found.values()])
+    return found, vectors_of(path, found, dim)
+
+
+def vectors_of(path: Place, rows: Mapping[str, Row], dim: int) -> npt.NDArray[np.float32]:
+    """The centroids of rows that are whole, float32 (rows, dim).
+
+    Raises:
+        IndexFileError: one is not of unit norm; names the item.
+    """
+    content = b"".join([row.centroid for row in rows.values()])
     vectors = np.frombuffer(content, dtype="<f4").reshape(-1, dim)
     usable = are_centroids(vectors)
     if not usable.all():
-        raise damaged_row(path, list(found)[int(usable.argmin())])
-    return found, vectors
+        raise damaged_row(path, list(rows)[int(usable.argmin())])
+    return vectors
 
 
 def in_order(
@@ -117,6 +138,38 @@ def photo_places(info: IndexInfo, origins: Mapping[str, Origin]) -> dict[str, Pa
         item_id: root / origin.reference if origin.signature else Path(origin.reference)
         for item_id, origin in origins.items()
     }
+
+
+def fetch_after(
+    path: Path, connection: sqlite3.Connection, number: int, most: int
+) -> list[tuple[Any, ...]]:
+    """Numbers and rows with a higher number than one, ascending, at most so many."""
+    with sqlite_errors(path):
+        return connection.execute(_AFTER, (number, most)).fetchall()
+
+
+def fetch_numbered(
+    path: Path, connection: sqlite3.Connection, numbers: Sequence[int]
+) -> list[tuple[Any, ...]]:
+    """Numbers and rows with these numbers, in this order, of those that are there."""
+    with sqlite_errors(path):
+        return connection.execute(_SOME, (json.dumps(numbers),)).fetchall()
+
+
+def fetch_following(
+    path: Path, connection: sqlite3.Connection, numbers: Sequence[int]
+) -> list[int]:
+    """For each number the lowest one of a row that is as high, of those that there are."""
+    with sqlite_errors(path):
+        found = connection.execute(_FOLLOWING, (json.dumps(numbers),)).fetchall()
+    return [number for (number,) in found if number is not None]
+
+
+def fetch_ends(path: Path, connection: sqlite3.Connection) -> tuple[int, int]:
+    """The lowest and the highest number of a row; 0 and 0 where there is none."""
+    with sqlite_errors(path):
+        first, last = (connection.execute(query).fetchone()[0] for query in _ENDS)
+    return first, last
 
 
 def has_row(path: Path, connection: sqlite3.Connection, item_id: str) -> bool:

@@ -29,7 +29,7 @@ from index import whitening
 from index.calibrating import background, calibrate
 from index.calibration import Calibration, kept_calibration, write_calibration
 from index.kept_photos import KeptPhotos
-from index.store import Store
+from index.store_writing import WritableStore
 
 Indices = npt.NDArray[np.int64]
 
@@ -38,7 +38,7 @@ _MOST_OF_ITEM = 16  # photos to fit to: more would say little more of one item
 
 
 def finish_trained(
-    store: Store, embedder: Embedder, before: bool | None, changed: int
+    store: WritableStore, embedder: Embedder, before: bool | None, changed: int
 ) -> Calibration | None:
     """Fit an index of a trained model, and say that it is whole.
 
@@ -62,7 +62,7 @@ def finish_trained(
 
 
 def finish_ready_made(
-    store: Store,
+    store: WritableStore,
     known: LabelledVectors,
     *,
     given: LabelledVectors | None = None,
@@ -116,7 +116,7 @@ def photos_to_fit(kept: KeptPhotos, items: Iterable[str]) -> LabelledVectors:
 
 
 def _calibrate(
-    store: Store,
+    store: WritableStore,
     asked: LabelledVectors | None,
     before: bool | None,
     changed: int,

@@ -7,12 +7,12 @@ from typing import TypeGuard
 
 from embedder.errors import IndexFileError
 from index.schema import MEND
-from index.stores import AnyStore
+from index.stores import AnyStore, AnyWritableStore
 
 PARTS = ("score_space", "calibration", "background")  # for the modules that know what is in them
 
 
-def put_part(store: AnyStore, name: str, content: bytes | None) -> None:
+def put_part(store: AnyWritableStore, name: str, content: bytes | None) -> None:
     """Keep a part, or remove it; `Store.commit` keeps that."""
     store.put_part(name, None if content is None else _sealed(content))
 

@@ -15,7 +15,7 @@ from index.calibrating import FEWEST_PHOTOS, background, calibrate
 from index.calibration import write_calibration
 from index.database import refuse_other_model
 from index.places import Where, place_of
-from index.stores import AnyStore, change_store
+from index.stores import AnyWritableStore, change_store
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def calibrate_index(
         IndexFileError: the index is damaged, cannot be written, or is being written.
     """
 
-    def change(store: AnyStore) -> CalibrationReport:
+    def change(store: AnyWritableStore) -> CalibrationReport:
         refuse_other_model(store.path, store.info, embedder.info.fingerprint)
         return _calibrate(store, embedder, photos, jobs, on_progress)
 
@@ -67,7 +67,7 @@ def calibrate_index(
 
 
 def _calibrate(
-    store: AnyStore,
+    store: AnyWritableStore,
     embedder: Embedder,
     photos: Catalogue,
     jobs: int | None,

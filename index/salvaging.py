@@ -19,7 +19,7 @@ from index.database import connect, is_damage, sqlite_errors, undo_half_done
 from index.parts import PARTS, is_sealed
 from index.rows import COLUMNS, are_whole, whole_item
 from index.schema import IndexInfo, check_tables, first_page
-from index.store import Store
+from index.store_writing import WritableStore
 
 _PAGE, _FIRST_PAGES = 4096, 9  # bytes, and how many pages an empty index has
 _INDEXES = ("items_again", "sqlite_autoindex_items_1")  # of ids
@@ -35,7 +35,7 @@ class Salvaged(NamedTuple):
         whitened: whether the old one had a score space; None if none of it was of use.
     """
 
-    store: Store
+    store: WritableStore
     known: set[str]
     whitened: bool | None
 
@@ -48,7 +48,7 @@ def salvage(path: Path, unfinished: Path, info: IndexInfo) -> Salvaged:
         IndexFileError: a file cannot be read or written; not that the index is damaged.
     """
     copy = unfinished.with_name(f"{unfinished.name}.old")
-    store = Store.create(unfinished, info)
+    store = WritableStore.create(unfinished, info)
     try:
         _undo_half_done(path)
         shutil.copyfile(path, copy)
@@ -74,7 +74,7 @@ def _undo_half_done(path: Path) -> None:
             raise
 
 
-def _taken_over(copy: Path, store: Store, with_first_page: bool) -> Salvaged | None:
+def _taken_over(copy: Path, store: WritableStore, with_first_page: bool) -> Salvaged | None:
     """None if nothing is found in the copy."""
     with copy.open("r+b") as file:
         kept = file.read(_PAGE)
@@ -107,7 +107,7 @@ def _first_page(size: int) -> bytes:
     return bytes(page)
 
 
-def _take_over(old: sqlite3.Connection, store: Store, size: int) -> bool:
+def _take_over(old: sqlite3.Connection, store: WritableStore, size: int) -> bool:
     """Copy what is whole of an open index into a new one; says whether it had a score space."""
     notes = _unreadable(old)
     for columns in _rows(old, most=size // (4 * store.info.dim)):

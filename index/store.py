@@ -6,31 +6,34 @@ depend on how many items there are. Each row has a checksum, which SQLite does n
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from embedder.errors import IndexFileError, PhotoError
 from index.database import connect, sqlite_errors, undo_if_alone
-from index.fetching import fetch_origins, fetch_rows, has_row, in_order, photo_places
-from index.rows import (
-    COLUMNS,
-    Item,
-    Row,
-    are_whole,
-    columns_of,
-    is_whole,
-    text_checksum,
+from index.fetching import (
+    fetch_after,
+    fetch_ends,
+    fetch_following,
+    fetch_numbered,
+    fetch_origins,
+    fetch_rows,
+    has_row,
+    in_order,
+    photo_places,
+    vectors_of,
 )
-from index.schema import MEND, IndexInfo, create_tables, read_info, seal, write_info
+from index.row_file import STATE_BYTES, RowFile, open_row_file
+from index.rows import COLUMNS, Row, are_whole, is_whole
+from index.schema import MEND, IndexInfo, read_info
 
 Vectors = npt.NDArray[np.float32]
 
@@ -38,24 +41,7 @@ Vectors = npt.NDArray[np.float32]
 _CACHE_KB = 32_000
 _IDS_AT_ONCE = 1000
 
-# The highest number that a row has had. None is given twice: a search file knows rows by them.
-_HIGHEST = """max(
-    coalesce((SELECT max(number) FROM items), 0),
-    coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'highest'), 0)
-)"""
-_NEXT = f"{_HIGHEST} + 1"
-
-_NUMBERED = "number, items.id, centroid, photos, dispersion, checksum"
-_AFTER = f"SELECT {_NUMBERED} FROM items WHERE number > ? ORDER BY number LIMIT ?"
-_SOME = f"""
-SELECT {_NUMBERED} FROM json_each(?) AS wanted CROSS JOIN items ON items.number = wanted.value
-"""
-# Of one end each: asked for both, SQLite would look at all.
-_ENDS = tuple(f"SELECT coalesce({end}(number), 0) FROM items" for end in ("min", "max"))
-_FOLLOWING = """
-SELECT (SELECT number FROM items WHERE number >= wanted.value ORDER BY number LIMIT 1)
-FROM json_each(?) AS wanted
-"""
+ROW_STATE = "row_state"  # its name in the index
 
 
 def stamp_of(path: Path) -> tuple[int, int, int]:
@@ -66,6 +52,21 @@ def stamp_of(path: Path) -> tuple[int, int, int]:
     """
     found = path.stat()
     return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def existing(path: str | os.PathLike[str]) -> Path:
+    """The path of an index file.
+
+    Raises:
+        IndexFileError: there is no file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise IndexFileError(
+            f"{path}: expected an index file, found none: "
+            "make one with 'embed build-index', or name one with --index"
+        )
+    return path
 
 
 class Store:
@@ -81,25 +82,27 @@ class Store:
         self.path = path
         self.info = info
         self.connection = connection
+        self._row_file: RowFile | None = None
         self._one_moment = threading.Lock()
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], writable: bool = False) -> Store:
-        """Open an index that is there.
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """Open an index that is there, to read it.
 
         Raises:
             IndexFileError: there is none, it is no index, it is damaged, or of a newer version.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise IndexFileError(
-                f"{path}: expected an index file, found none: "
-                "make one with 'embed build-index', or name one with --index"
-            )
+        path = existing(path)
         with sqlite_errors(path):
-            if not writable:  # who writes undoes it by reading
-                undo_if_alone(path)
-            connection = connect(path, "rw" if writable else "ro")
+            undo_if_alone(path)  # who writes undoes it by reading
+        found = cls._opened(path, "ro")
+        found._row_file = open_row_file(path, found.info.dim)
+        return found
+
+    @classmethod
+    def _opened(cls, path: Path, mode: Literal["ro", "rw"]) -> Self:
+        with sqlite_errors(path):
+            connection = connect(path, mode)
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
             try:
                 return cls(path, connection, read_info(path, connection))
@@ -107,29 +110,13 @@ class Store:
                 connection.close()
                 raise
 
-    @classmethod
-    def create(cls, path: Path, info: IndexInfo) -> Store:
-        """Make an empty index and open it for writing.
-
-        Raises:
-            IndexFileError: it cannot be made.
-        """
-        with sqlite_errors(path):
-            connection = connect(path, "rwc")
-            try:
-                create_tables(connection)
-            except BaseException:
-                connection.close()
-                raise
-        store = cls(path, connection, info)
-        store.write_info(info)
-        return store
-
     def close(self) -> None:
         """Close the file; what was not committed is given up."""
         self.connection.close()
+        if self._row_file is not None:
+            self._row_file.file.close()
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -262,10 +249,23 @@ class Store:
             IndexFileError: a row is damaged; names the item.
         """
         wanted = list(ids)
-        rows, vectors = fetch_rows(self.path, self.connection, wanted, self.info.dim)
+        rows, vectors = self._rows(wanted)
         if len(rows) == len(wanted):
             return vectors, []
         return in_order(wanted, rows, vectors)
+
+    def _rows(self, ids: list[str]) -> tuple[dict[str, Row], Vectors]:
+        """Of the items that the index has, where their rows are read fastest; not to check them."""
+        dim, found = self.info.dim, dict[str, Row]()
+        if self._row_file is not None:
+            found = self._row_file.rows(ids, dim, self.state())
+        if not found:
+            return fetch_rows(self.path, self.connection, ids, dim)
+        others = [item_id for item_id in ids if item_id not in found]
+        if others:
+            found |= fetch_rows(self.path, self.connection, others, dim)[0]
+            found = {item_id: found[item_id] for item_id in ids if item_id in found}
+        return found, vectors_of(self.path, found, dim)
 
     def statistics(self, ids: Iterable[str]) -> dict[str, Row]:
         """The rows of some items by id, of those that the index has.
@@ -296,60 +296,19 @@ class Store:
 
     def rows_after(self, number: int, most: int) -> list[tuple[Any, ...]]:
         """Numbers and rows with a higher number than one, ascending, at most so many."""
-        with sqlite_errors(self.path):
-            return self.connection.execute(_AFTER, (number, most)).fetchall()
+        return fetch_after(self.path, self.connection, number, most)
 
     def rows_numbered(self, numbers: Sequence[int]) -> list[tuple[Any, ...]]:
         """Numbers and rows with these numbers, in this order, of those that are there."""
-        with sqlite_errors(self.path):
-            return self.connection.execute(_SOME, (json.dumps(numbers),)).fetchall()
+        return fetch_numbered(self.path, self.connection, numbers)
 
     def numbers_from(self, numbers: Sequence[int]) -> list[int]:
         """For each number the lowest one of a row that is as high, of those that there are."""
-        with sqlite_errors(self.path):
-            found = self.connection.execute(_FOLLOWING, (json.dumps(numbers),)).fetchall()
-        return [number for (number,) in found if number is not None]
+        return fetch_following(self.path, self.connection, numbers)
 
     def ends(self) -> tuple[int, int]:
         """The lowest and the highest number of a row; 0 and 0 where there is none."""
-        first, last = (self._one(query) for query in _ENDS)
-        return first, last
-
-    def put(self, item: Item) -> None:
-        """Add an item; call `commit` to keep it."""
-        columns = columns_of(item)
-        marks = ", ".join("?" * len(columns))
-        query = f"INSERT INTO items (number, {COLUMNS}) VALUES ({_NEXT}, {marks})"
-        with sqlite_errors(self.path):
-            self.connection.execute(query, columns)
-
-    def put_unreadable(self, item_id: str, photos: Iterable[PhotoError]) -> None:
-        """Note photos of an item that could not be read."""
-        with sqlite_errors(self.path):
-            texts = [(item_id, error.photo, error.reason) for error in photos]
-            self.connection.executemany(
-                "INSERT INTO unreadable VALUES (?, ?, ?, ?)",
-                [(*some, text_checksum(*some)) for some in texts],
-            )
-
-    def remove(self, ids: Iterable[str]) -> None:
-        """Remove items; call `commit` to keep that."""
-        rows = [(item_id,) for item_id in ids]
-        highest = self._one(f"SELECT {_HIGHEST}")
-        with sqlite_errors(self.path):
-            self.connection.executemany("DELETE FROM items WHERE id = ?", rows)
-            self.connection.executemany("DELETE FROM unreadable WHERE item_id = ?", rows)
-            if self._one(f"SELECT {_HIGHEST}") < highest:
-                self.connection.execute(
-                    "INSERT OR REPLACE INTO meta VALUES ('highest', ?)", (str(highest),)
-                )
-                seal(self.connection)
-        self.remove_spreads(item_id for (item_id,) in rows)
-
-    def put_spread(self, item_id: str, content: bytes) -> None:
-        """Add what an item adds to the score space; `index.whitening` knows what that is."""
-        with sqlite_errors(self.path):
-            self.connection.execute("INSERT INTO spreads VALUES (?, ?)", (item_id, content))
+        return fetch_ends(self.path, self.connection)
 
     def spreads(self) -> Iterator[tuple[object, object]]:
         """What `put_spread` added, in the order of the ids; damaged ones can be of any type."""
@@ -358,24 +317,6 @@ class Store:
                 "SELECT item_id, content FROM spreads ORDER BY item_id"
             )
 
-    def remove_spreads(self, ids: Iterable[str]) -> None:
-        """Remove spreads of items; call `commit` to keep that."""
-        with sqlite_errors(self.path):
-            self.connection.executemany(
-                "DELETE FROM spreads WHERE item_id = ?", [(item_id,) for item_id in ids]
-            )
-
-    def put_part(self, name: str, content: bytes | None) -> None:
-        """Keep a part of the index that is not about an item, or remove it; `commit` keeps that.
-
-        `index.parts` gives it a checksum.
-        """
-        with sqlite_errors(self.path):
-            self.connection.execute("DELETE FROM meta WHERE key = ?", (name,))
-            if content is not None:
-                self.connection.execute("INSERT INTO meta VALUES (?, ?)", (name, content))
-            seal(self.connection)
-
     def part(self, name: str) -> object:
         """What `put_part` kept, None if nothing; a damaged one can be of any type."""
         query = "SELECT value FROM meta WHERE key = ?"
@@ -383,21 +324,10 @@ class Store:
             row = self.connection.execute(query, (name,)).fetchone()
         return row[0] if row else None
 
-    def write_info(self, info: IndexInfo) -> None:
-        """Replace what the index says about itself, and commit."""
-        with sqlite_errors(self.path):
-            if (
-                info.created != self.info.created
-            ):  # what knew rows by their numbers is of an earlier
-                self.connection.execute("DELETE FROM meta WHERE key = 'highest'")
-            write_info(self.connection, info)
-            self.connection.commit()
-        self.info = info
-
-    def commit(self) -> None:
-        """Keep all changes since the last commit, whatever happens afterwards."""
-        with sqlite_errors(self.path):
-            self.connection.commit()
+    def state(self) -> bytes | None:
+        """What changes with every change of the items; None where no row file was made yet."""
+        found = self.part(ROW_STATE)
+        return found if isinstance(found, bytes) and len(found) == STATE_BYTES else None
 
     def damaged_ids(self) -> IndexFileError:
         """The error for ids that are not those of rows."""

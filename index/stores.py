@@ -63,12 +63,17 @@ class AnyStore(Protocol):
     def ends(self) -> tuple[int, int]: ...
     def spreads(self) -> Iterator[tuple[object, object]]: ...
     def part(self, name: str) -> object: ...
+    def damaged_ids(self) -> IndexFileError: ...
+
+
+class AnyWritableStore(AnyStore, Protocol):
+    """What changing an open index needs besides, as `index.store_writing.WritableStore` says it."""
+
     def put(self, item: Item) -> None: ...
     def put_unreadable(self, item_id: str, photos: Iterable[PhotoError]) -> None: ...
     def remove(self, ids: Iterable[str]) -> None: ...
     def put_part(self, name: str, content: bytes | None) -> None: ...
     def commit(self) -> None: ...
-    def damaged_ids(self) -> IndexFileError: ...
 
 
 def open_store(where: Where) -> AnyStore:
@@ -90,7 +95,7 @@ def open_store(where: Where) -> AnyStore:
 
 
 def change_store(
-    place: Place, change: Callable[[AnyStore], Result], other: str = "another process"
+    place: Place, change: Callable[[AnyWritableStore], Result], other: str = "another process"
 ) -> Result:
     """Let something change an index that is there, and commit that, while nobody else writes it.
 
@@ -106,9 +111,11 @@ def change_store(
         from index.postgres import change_database
 
         return change_database(place, change)
+    from index.store_writing import WritableStore
+
     refuse_folder(place)
     Store.open(place).close()  # where there is none, not even a lock is written
-    with only_writer(place, other), Store.open(place, writable=True) as store:
+    with only_writer(place, other), WritableStore.open(place) as store:
         return change(store)
 
 

@@ -22,11 +22,12 @@ from index.editing import refuse_known
 from index.finishing import finish_ready_made
 from index.matching import unit_rows
 from index.places import DatabaseUrl, Place, Where, place_of
+from index.row_file_making import followed
 from index.rows import Item
 from index.schema import ELSEWHERE, MOST_DIM, IndexInfo
 from index.statistics import gather
-from index.store import Store
-from index.stores import AnyStore, change_store
+from index.store_writing import WritableStore
+from index.stores import AnyWritableStore, change_store
 
 Floats = npt.NDArray[np.floating]
 Vectors = npt.NDArray[np.float32]
@@ -119,14 +120,15 @@ def add_vectors(path: Where, item_id: str, vectors: Floats, *, replace: bool = F
     path = place_of(path)
     item_id = checked_id(item_id, str(path))
 
-    def put(store: AnyStore) -> int:
+    def put(store: AnyWritableStore) -> int:
         refuse_known(store, ELSEWHERE, item_id, replace)
         found = _gathered(item_id, unit_rows(vectors, store.info.dim))
         if found is None:
             raise CatalogueError(f"item '{item_id}': expected a vector, found none")
-        store.remove([item_id])
-        store.put(found)
-        store.commit()
+        with followed(store, [item_id], [found]):
+            store.remove([item_id])
+            store.put(found)
+            store.commit()
         return found.photos
 
     return change_store(path, put)
@@ -156,7 +158,7 @@ def _build(known: LabelledVectors, given: LabelledVectors | None, path: Path) ->
     ids, starts = np.unique(np.array(known.items, dtype=object), return_index=True)
     parts = np.split(known.vectors, starts[1:])
     info = IndexInfo(ELSEWHERE, known.vectors.shape[1], DEFAULT_TEMPERATURE, "")
-    with Store.create(path, info) as store:
+    with WritableStore.create(path, info) as store:
         for item, vectors in zip(ids.tolist(), parts, strict=True):
             found = _gathered(item, vectors)
             if found is not None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from heapq import nsmallest
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +22,10 @@ from embedder.score_space import ScoreSpace, fit_score_space
 from index.parts import damaged_part, put_part, read_part
 from index.rows import Item
 from index.statistics import RunningItem
-from index.store import Store
 from index.stores import AnyStore
+
+if TYPE_CHECKING:
+    from index.store_writing import WritableStore
 
 _SCORE_SPACE = "score_space"  # its name in the index
 
@@ -62,7 +65,7 @@ def rank(item_id: str) -> bytes:
     return blake2b(item_id.encode()).digest()
 
 
-def put_spread(store: Store, item: Item, running: RunningItem) -> None:
+def put_spread(store: WritableStore, item: Item, running: RunningItem) -> None:
     """Add the spread of an item; `Store.commit` keeps it."""
     triangle = running.scatter()[np.triu_indices(store.info.dim)]
     numbers = np.concatenate([item.centroid, triangle]).astype("<f4").tobytes()
@@ -77,14 +80,14 @@ def whole_spreads(store: AnyStore) -> Iterator[tuple[str, Spread]]:
             yield item_id, spread
 
 
-def without_spread(store: Store, items: frozenset[str]) -> frozenset[str]:
+def without_spread(store: WritableStore, items: frozenset[str]) -> frozenset[str]:
     """Those of some items of which no whole spread is there; spreads of others are removed."""
     spreads = {item_id for item_id, _ in whole_spreads(store)}
     store.remove_spreads(spreads - items)
     return items - spreads
 
 
-def fit(store: Store) -> ScoreSpace | None:
+def fit(store: WritableStore) -> ScoreSpace | None:
     """The score space of the spreads in a store; None if there are too few photos for one."""
     dim = store.info.dim
     scatter, freedom, centroids = np.zeros((dim, dim)), 0, []
@@ -95,7 +98,7 @@ def fit(store: Store) -> ScoreSpace | None:
     return fit_score_space(scatter, freedom, np.array(centroids, np.float32).reshape(-1, dim))
 
 
-def write_score_space(store: Store, space: ScoreSpace | None) -> None:
+def write_score_space(store: WritableStore, space: ScoreSpace | None) -> None:
     """Put a score space into a store, or take it out; `Store.commit` keeps that."""
     content = None
     if space is not None:

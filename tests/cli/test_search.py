@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from PIL import Image
 from cli.main import main
 from embedder import Catalogue, Embedder
 from index import Matcher, build_index, optimizing
+from index.row_file import row_path
+from index.row_file_making import is_outdated
 from index.search_file import search_path
 
 COLOURS = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30)]
@@ -112,6 +115,52 @@ def test_optimize_says_what_it_made(embed, built):
     assert (said["kind"], said["items"], said["recall_10"]) == ("flat", 4, 1.0)
     assert said["bytes"] == search_path(built).stat().st_size
     assert "items.index.search: 4 items" in done.stderr
+
+
+def test_optimize_makes_a_row_file_that_stays_up_to_date(embed, built, random_model):
+    def match():
+        options = ["--index", str(built), "--model", str(random_model), "--candidates", "-"]
+        photos = sorted(map(str, (built.parent / "photos").iterdir()))
+        ids = "\n".join(f"sku-{at}" for at in range(len(COLOURS)))
+        done = embed("match", "--json", *options, *photos, input=ids)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    without = match()
+    done = embed("optimize", "--rows", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"bytes": row_path(built).stat().st_size}
+    assert "items.index.rows: " in done.stderr
+    assert not is_outdated(built)
+    assert match() == without
+    options = ["--index", str(built), "--model", str(random_model)]
+    assert embed("remove", "--index", str(built), "sku-3").returncode == 0
+    assert not is_outdated(built)
+    done = embed("add", *options, "sku-3", str(built.parent / "photos" / "3.png"))
+    assert done.returncode == 0, done.stderr
+    assert not is_outdated(built)
+    # A build makes it anew, and none where there is none.
+    catalogue = built.parent / "catalogue"
+    for at in range(len(COLOURS)):
+        (catalogue / f"sku-{at}").mkdir(parents=True)
+        shutil.copy(built.parent / "photos" / f"{at}.png", catalogue / f"sku-{at}" / "0.png")
+    done = embed("build-index", str(catalogue), *options)
+    assert done.returncode == 0, done.stderr
+    assert "items.index.rows: " in done.stderr
+    assert not is_outdated(built)
+    row_path(built).unlink()
+    done = embed("build-index", str(catalogue), *options)
+    assert "items.index.rows" not in done.stderr
+    assert not row_path(built).exists()
+
+
+def test_what_rows_cannot_be_made_of_is_said_in_a_line(embed, built):
+    done = embed("optimize", "--rows", "--kind", "flat")
+    assert done.returncode == 2
+    assert "expected --kind or --rows, found both" in done.stderr
+    done = embed("optimize", "--rows", "--index", "none.index")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "none.index: expected an index file, found none" in done.stderr
 
 
 def test_a_build_of_a_large_index_makes_its_search_file(built, random_model, monkeypatch):

@@ -13,6 +13,7 @@ import pytest
 from embedder import IndexBusyError, read_catalogue
 from index import add_item, build_index
 from index.store import Store
+from index.store_writing import WritableStore
 
 PAGE = 4096
 KILLED = """
@@ -67,7 +68,7 @@ def test_an_index_whose_writer_was_killed_is_brought_up_to_date(
     kill_a_writer(built)
     assert build(folder, random_embedder, built).embedded == 0
     assert everything(built) == before
-    with Store.open(built, writable=True) as store:
+    with WritableStore.open(built) as store:
         assert store.photo_count() == 54
     assert not built.with_name(f"{built.name}-journal").exists()
 
@@ -82,7 +83,7 @@ def test_the_journal_of_a_killed_writer_is_not_played_back_into_a_new_index(
     shutil.copytree(min(folder.iterdir()), folder / "new")
     build(folder, random_embedder, built)
     build(folder, random_embedder, built.with_name("fresh.index"))
-    with Store.open(built, writable=True) as store:
+    with WritableStore.open(built) as store:
         assert store.photo_count() == 54
     assert everything(built) == everything(built.with_name("fresh.index"))
 

@@ -40,6 +40,7 @@ from index.parts import put_part
 from index.rows import Item
 from index.schema import IndexInfo, seal
 from index.store import Store
+from index.store_writing import WritableStore
 
 DIM = 4
 FITTED = Calibration(
@@ -129,7 +130,7 @@ def test_log_mean_exp_is_of_what_counts(values, others):
 @pytest.fixture
 def path(tmp_path):
     """An index of five items without a calibration."""
-    with Store.create(tmp_path / "items.index", IndexInfo("f" * 64, DIM, 0.2, "")) as store:
+    with WritableStore.create(tmp_path / "items.index", IndexInfo("f" * 64, DIM, 0.2, "")) as store:
         for number, centroid in enumerate(unit(np.random.default_rng(0).normal(size=(5, DIM)))):
             store.put(Item(f"sku-{number}", centroid.astype(np.float32), 1, 0.0, "", b""))
         store.commit()
@@ -137,7 +138,7 @@ def path(tmp_path):
 
 
 def keep(path, calibration):
-    with Store.open(path, writable=True) as store:
+    with WritableStore.open(path) as store:
         write_calibration(store, calibration, background(store))
         store.commit()
 
@@ -283,7 +284,7 @@ def test_a_calibration_from_before_changes_were_counted_is_read(path):
     ],
 )
 def test_a_calibration_is_kept_while_few_items_changed(tmp_path, given, earlier, changed, kept):
-    with Store.create(tmp_path / "items.index", IndexInfo("f" * 64, DIM, 0.1, "")) as store:
+    with WritableStore.create(tmp_path / "items.index", IndexInfo("f" * 64, DIM, 0.1, "")) as store:
         for number in range(250):
             row = np.eye(DIM, dtype=np.float32)[number % DIM]
             store.put(Item(f"sku-{number}", row, 5, 0.1, "", b"signature"))
@@ -452,7 +453,7 @@ def test_copies_of_a_photo_are_worth_nothing():
 
 def index_of(path, vectors, truth):
     """An index of photos as `build_index` would make it."""
-    with Store.create(path, IndexInfo("f" * 64, vectors.shape[1], 0.1, "")) as store:
+    with WritableStore.create(path, IndexInfo("f" * 64, vectors.shape[1], 0.1, "")) as store:
         for item in np.unique(truth).tolist():
             rows = vectors[truth == item]
             mean = rows.mean(axis=0)

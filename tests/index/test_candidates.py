@@ -13,6 +13,7 @@ from index.candidates import check_candidates, read_candidates, unknown_ids_erro
 from index.rows import Item
 from index.schema import IndexInfo
 from index.store import Store
+from index.store_writing import WritableStore
 
 plain_ids = st.text(
     st.characters(
@@ -97,7 +98,7 @@ def test_bad_candidates_from_python(candidates, says):
 @pytest.fixture
 def store(tmp_path):
     info = IndexInfo("f" * 64, 4, 0.1, "catalogue")
-    with Store.create(tmp_path / "items.index", info) as store:
+    with WritableStore.create(tmp_path / "items.index", info) as store:
         for number in range(300):
             centroid = np.array([1, 0, 0, 0], dtype=np.float32)
             store.put(Item(f"sku-{number:05}", centroid, 1, 0.0, "a.jpg", b""))

@@ -29,6 +29,7 @@ from index.kept_photos import kept_beside
 from index.photo_vectors import photo_vectors
 from index.questions import Questions, questions
 from index.store import Store
+from index.store_writing import WritableStore
 
 
 @pytest.fixture(scope="module")
@@ -300,7 +301,7 @@ def test_confidences_that_cannot_be_measured_are_no_numbers(
     # Calibrated to the very photos that are asked, with too few in each half to do it anew.
     held = Embedder.open(trained_model).held_out()
     assert held is not None
-    with Store.open(index, writable=True) as store:
+    with WritableStore.open(index) as store:
         others = background(store)
         calibration = fit_calibration(
             np.random.default_rng(0).random((24, 12)), np.arange(24) % 12, np.ones(12, bool)

@@ -9,7 +9,7 @@ from embedder import CandidateError, Embedder, ModelError
 from index import Match, Matcher, build_index
 from index.rows import Item
 from index.schema import IndexInfo
-from index.store import Store
+from index.store_writing import WritableStore
 
 DIM = 4
 TEMPERATURE = 0.2
@@ -22,7 +22,9 @@ def toward(angle):
 @pytest.fixture
 def matcher(tmp_path, stored):
     """Items at 0, 30, 90 and 180 degrees."""
-    with Store.create(tmp_path / "items.index", IndexInfo("f" * 64, DIM, TEMPERATURE, "")) as store:
+    with WritableStore.create(
+        tmp_path / "items.index", IndexInfo("f" * 64, DIM, TEMPERATURE, "")
+    ) as store:
         for angle in (0, 30, 90, 180):
             store.put(Item(f"at-{angle}", toward(angle), 5, 0.1, "a.jpg", b""))
         store.commit()
@@ -111,7 +113,7 @@ def test_many_photos_go_through_scipy_and_agree_with_the_truth(tmp_path):
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(150, DIM)).astype(np.float32)
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    with Store.create(tmp_path / "items.index", IndexInfo("f" * 64, DIM, 0.1, "")) as store:
+    with WritableStore.create(tmp_path / "items.index", IndexInfo("f" * 64, DIM, 0.1, "")) as store:
         for number, centre in enumerate(centres):
             store.put(Item(str(number), centre, 1, 0.0, "", b""))
         store.commit()

@@ -10,7 +10,7 @@ from embedder.score_space import fit_score_space, unit
 from index import Matcher
 from index.rows import Item
 from index.schema import IndexInfo
-from index.store import Store
+from index.store_writing import WritableStore
 from index.whitening import write_score_space
 
 DIM, ITEMS = 6, 40
@@ -19,7 +19,7 @@ IDS = [f"sku-{number}" for number in range(ITEMS)]
 
 
 def write(path, whitened=False):
-    with Store.create(path, IndexInfo("f" * 64, DIM, 0.1, "", "now", whitened)) as store:
+    with WritableStore.create(path, IndexInfo("f" * 64, DIM, 0.1, "", "now", whitened)) as store:
         for item_id, row in zip(IDS, ROWS, strict=True):
             store.put(Item(item_id, row, 5, 0.1, "", b""))
         if whitened:

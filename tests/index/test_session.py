@@ -11,7 +11,7 @@ from index import Match, Matcher, Views, build_index
 from index.calibration import Calibration, write_calibration
 from index.rows import Item
 from index.schema import IndexInfo
-from index.store import Store
+from index.store_writing import WritableStore
 
 DIM = 4
 TEMPERATURE = 0.2
@@ -26,7 +26,7 @@ def toward(*angles):
 
 def write_index(path, calibration=None):
     """Items at 0, 30, 90 and 180 degrees."""
-    with Store.create(path, IndexInfo("f" * 64, DIM, TEMPERATURE, "")) as store:
+    with WritableStore.create(path, IndexInfo("f" * 64, DIM, TEMPERATURE, "")) as store:
         for angle in (0, 30, 90, 180):
             store.put(Item(f"at-{angle}", toward(angle)[0], 5, 0.1, "a.jpg", b""))
         if calibration is not None:

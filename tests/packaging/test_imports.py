@@ -85,6 +85,7 @@ def test_the_match_command_loads_only_what_it_needs(
             "index.results",
         ),
         *(
+            "index.row_file",
             "index.rows",
             "index.schema",
             "index.session",

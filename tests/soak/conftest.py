@@ -15,6 +15,7 @@ from index.calibration import read_background, read_calibration
 from index.changes import ADDED_BY_HAND
 from index.rows import Item
 from index.store import Store
+from index.store_writing import WritableStore
 from index.whitening import read_score_space
 
 FEW = 6  # numbers in a vector: every part of an index is small then
@@ -51,7 +52,7 @@ def whole(sample, folder, few_numbers, tmp_path_factory):
     build_index(read_catalogue(folder), few_numbers, path)
     add_item(path, few_numbers, "by hand", sorted(folder.rglob("0002.jpg")))
     rows = unit(np.random.default_rng(1).normal(size=(10, FEW))).astype(np.float32)
-    with Store.open(path, writable=True) as store:
+    with WritableStore.open(path) as store:
         for at, row in enumerate(rows):
             store.put(Item(f"{at}/{at:0>20}", row, 1, 0.0, "photo.jpg", ADDED_BY_HAND))
         store.commit()
