@@ -2,10 +2,10 @@
 
 `embed`: `Matcher.nearest` of 10 vectors. `floor`: the same rows fetched by bare SQLite with the
 fastest statement known to us, and `faiss.knn` on them, without a checksum or a name. `faiss`:
-`IndexFlatIP` over all items with `IDSelectorBatch`. "rows": with the row file of `embed optimize
---rows`. Fresh: every list of candidates is drawn anew,
-from all items; again: the list that was asked for just before. Each file is read once before, so
-that nothing waits for the disk.
+`IndexFlatIP` over all items with `IDSelectorBatch`. "rows": `embed` with the row file of `embed
+optimize --rows`. Fresh: every list of candidates is drawn anew, from all items; again: the list
+that was asked for just before. Each file is read once before, so that nothing waits for the disk.
+In the comparison of sizes they take turns.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ def microseconds(asking: dict[Asker, list[list[int]]]) -> dict[Asker, Found]:
     }
 
 
-def drawn(items: int, count: int) -> list[list[int]]:
-    """Lists of so many of the items, each item once in a list."""
-    rng = np.random.default_rng([items, count])
+def drawn(items: int, count: int, seed: int) -> list[list[int]]:
+    """Lists of so many of the items, each item once in a list; others for another seed."""
+    rng = np.random.default_rng([items, count, seed])
     lists = rng.integers(0, items, (max(40, 4000 // count), count)).tolist()
     return [list(dict.fromkeys(numbers)) for numbers in lists]
 
@@ -98,17 +98,16 @@ def measure_items(path: Path, items: int, flat: faiss.IndexFlatIP | None) -> Non
 
         embed = ours(matcher)
         for count in COUNTS:
-            lists = drawn(items, count)
-            alone = microseconds({embed: lists})[embed]
+            found = microseconds({embed: drawn(items, count, 0)})[embed]
             grown = resident_mb() - before
-            found = microseconds({embed: lists, floor: lists})
-            bound = found[floor]
+            bound = microseconds({floor: drawn(items, count, 1)})[floor]
             kind = "rows" if row_path(path).exists() else ""
-            line = f"{items:>10,} {kind:<4} {count:>6,} {alone.fresh:>9.0f} {alone.again:>7.0f}"
+            line = f"{items:>10,} {kind:<4} {count:>6,} {found.fresh:>9.0f} {found.again:>7.0f}"
             line += f" {bound.fresh:>9.0f} {bound.again:>7.0f}"
             if flat is not None:
-                theirs = microseconds({partial(filtered, flat, asked): lists[:6]}).popitem()[1]
-                line += f" {theirs.fresh:>9.0f} {theirs.fresh / alone.fresh:>7.0f}x"
+                lists = drawn(items, count, 2)[:6]
+                theirs = microseconds({partial(filtered, flat, asked): lists}).popitem()[1]
+                line += f" {theirs.fresh:>9.0f} {theirs.fresh / found.fresh:>7.0f}x"
             print(f"{line}   +{grown:.0f} MB", flush=True)
 
 
@@ -120,13 +119,14 @@ def read_once(file: Path) -> None:
                 pass
 
 
-def compare(work: Path, sizes: list[int]) -> None:
+def compare(work: Path, sizes: list[int], seed: int) -> None:
     """Print what each index takes in times of the smallest, by turns."""
     for count in COUNTS:
         with ExitStack() as stack:
             open_one = (stack.enter_context(Matcher.open(work / f"{n}.index")) for n in sizes)
             asking = {
-                ours(matcher): drawn(n, count) for matcher, n in zip(open_one, sizes, strict=True)
+                ours(matcher): drawn(items, count, seed)
+                for matcher, items in zip(open_one, sizes, strict=True)
             }
             small, *others = microseconds(asking).values()
         for items, found in zip(sizes[1:], others, strict=True):
@@ -160,14 +160,14 @@ def measure_search(work: Path, largest: int) -> None:
         row_path(work / f"{items}.index").unlink(missing_ok=True)
         # After ours: its memory is told without that of the vectors.
         measure_items(work / f"{items}.index", items, None)
-    compare(work, sizes)
+    compare(work, sizes, 3)
     for items in sizes[1:]:
         started = time.perf_counter()
         size = make_row_file(work / f"{items}.index")
         spent = time.perf_counter() - started
         print(f"row file of {items:,} items: {size / 1e6:,.0f} MB in {spent:.0f} s")
         measure_items(work / f"{items}.index", items, None)
-    compare(work, sizes)
+    compare(work, sizes, 4)
     flat = faiss.IndexFlatIP(DIM)
     for block in centroids(largest):
         flat.add(block)

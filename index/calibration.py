@@ -110,7 +110,7 @@ def uncalibrated(temperature: float) -> Calibration:
 def write_calibration(
     store: AnyWritableStore, calibration: Calibration | None, background: LabelledVectors
 ) -> None:
-    """Put a calibration and its background into a store; `Store.commit` keeps them."""
+    """Put a calibration and its background into a store; `commit` keeps them."""
     text = None if calibration is None else json.dumps(asdict(calibration)).encode()
     put_part(store, _CALIBRATION, text)
     put_part(store, _BACKGROUND, background.to_bytes())

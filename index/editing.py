@@ -14,7 +14,6 @@ from embedder.photos import Photo, photo_name
 from index.candidates import unknown_ids_error
 from index.database import refuse_folder, refuse_other_model
 from index.places import Where, place_of
-from index.row_file_making import followed
 from index.statistics import gather
 from index.stores import AnyStore, AnyWritableStore, change_store, open_store
 
@@ -81,11 +80,10 @@ def add_item(
 
     def put(store: AnyWritableStore) -> bool:
         replaced = refuse_known(store, embedder.info.fingerprint, item_id, replace)
-        with followed(store, [item_id], [item]):
-            store.remove([item_id])
-            store.put(item)  # without a signature: added by hand
-            store.put_unreadable(item_id, unreadable)
-            store.commit()
+        store.remove([item_id])
+        store.put(item)  # without a signature: added by hand
+        store.put_unreadable(item_id, unreadable)
+        store.commit()
         return replaced
 
     return AddReport(item.photos, tuple(unreadable), change_store(path, put))
@@ -144,9 +142,8 @@ def remove_items(path: Where, ids: Iterable[str]) -> int:
         unknown = [item_id for item_id in wanted if not store.has(item_id)]
         if unknown:
             raise unknown_ids_error(unknown, store)
-        with followed(store, wanted, []):
-            store.remove(wanted)
-            store.commit()
+        store.remove(wanted)
+        store.commit()
         return len(wanted)
 
     return change_store(path, take_out)

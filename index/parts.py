@@ -13,7 +13,7 @@ PARTS = ("score_space", "calibration", "background")  # for the modules that kno
 
 
 def put_part(store: AnyWritableStore, name: str, content: bytes | None) -> None:
-    """Keep a part, or remove it; `Store.commit` keeps that."""
+    """Keep a part, or remove it; `commit` keeps that."""
     store.put_part(name, None if content is None else _sealed(content))
 
 

@@ -295,7 +295,7 @@ class PostgresStore:
         yield from self._server.rows(f"SELECT item_id, content FROM {table} ORDER BY item_id")
 
     def put_part(self, name: str, content: bytes | None) -> None:
-        """As `index.store.Store.put_part`."""
+        """As `index.store_writing.WritableStore.put_part`."""
         meta = self._about.table("meta")
         self._server.rows(f"DELETE FROM {meta} WHERE key = %s", name)
         if content is not None:

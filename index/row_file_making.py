@@ -1,12 +1,13 @@
-"""Making the row file of an index (`index.row_file`), and keeping it up to date."""
+"""Making the row file of an index (`index.row_file`)."""
 
 from __future__ import annotations
 
 import errno
 import os
 import shutil
+import statistics
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from itertools import islice
@@ -19,33 +20,30 @@ from index.database import only_writer
 from index.fetching import damaged_row
 from index.places import Where, place_of
 from index.row_file import (
-    START,
-    STATE_AT,
-    STATE_BYTES,
+    MAGIC,
+    PAGE,
     RowFile,
-    entries,
     entry_of,
     key_of,
     open_row_file,
     row_path,
     row_struct,
     start_row_file,
+    write,
 )
-from index.rows import Item, Row, columns_of
+from index.rows import Row
 from index.store import Store
 from index.store_writing import WritableStore
-from index.stores import AnyWritableStore
 
-_PAGE = 4096  # bytes
 _ROWS_IN_BUCKET = 8  # at least
-_LOAD = 0.7  # of the room: one row in fifty finds its bucket full
+_LOAD = 0.7  # of the room: one row in thirty finds its bucket full
 _AT_ONCE = 10_000
 
 
 def make_row_file(
     index: Where, *, on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> int:
-    """Make the row file of an index; `index.editing` keeps it up to date from then on.
+    """Make the row file of an index, which is kept up to date from then on.
 
     Args:
         index: the index file.
@@ -66,6 +64,7 @@ def make_row_file(
     with _named_errors(made), only_process(made.with_name(f".{made.name}.lock")) as alone:
         if not alone:
             raise IndexFileError(f"{made}: another process is making it: try again later")
+        _refuse_other_file(made)
         return _make(path, state, made, on_progress)
 
 
@@ -77,39 +76,47 @@ def _named_errors(made: Path) -> Iterator[None]:
         raise IndexFileError(f"{made}: cannot be written: {with_advice(error)}") from error
 
 
-def _make(path: Path, state: bytes, made: Path, on_progress: Callable[[int, int], None]) -> int:
-    unfinished = made.with_name(f"{made.name}.building")
-    try:
-        with Store.open(path) as store, FileIO(unfinished, "w+b") as file:
-            _write_rows(store, file, on_progress)
-            os.pwrite(file.fileno(), state, STATE_AT)
-            os.fsync(file.fileno())
-        with only_writer(path, "another process"), Store.open(path) as store:
-            if store.state() != state:
-                raise IndexFileError(f"{path}: was changed meanwhile: make its row file again")
-            with _named_errors(made):  # not those of the index
-                unfinished.replace(made)
-        return made.stat().st_size
-    finally:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-
-
 def _state_to_make_of(path: Path) -> bytes:
     """The state of an index, which has one from now on."""
     Store.open(path).close()  # where there is none, not even a lock is written
     with only_writer(path, "another process"), WritableStore.open(path) as store:
         if not len(store):
             raise IndexFileError(f"{path}: expected an index with items, found none")
-        state = store.state()
-        if state is None:
-            state = store.renew_state()
-            store.commit()
-        return state
+        return store.state() or store.renew_state()
 
 
-def _write_rows(store: Store, file: FileIO, on_progress: Callable[[int, int], None]) -> None:
-    items, descriptor = len(store), file.fileno()
+def _refuse_other_file(made: Path) -> None:
+    """It can be the index of somebody who called it so."""
+    if made.is_file():
+        with made.open("rb") as file:
+            begins = file.read(len(MAGIC))
+        if begins not in (MAGIC, b""):
+            raise IndexFileError(f"{made}: expected a row file or none, found another: move it")
+
+
+def _make(path: Path, state: bytes, made: Path, on_progress: Callable[[int, int], None]) -> int:
+    unfinished = made.with_name(f"{made.name}.building")
+    try:
+        with Store.open(path) as store, FileIO(unfinished, "w+b") as file:
+            shutil.copymode(path, unfinished)
+            rows = _write_rows(store, file, on_progress)
+            with only_writer(path, "another process"), WritableStore.open(path) as writable:
+                if writable.state() != state:
+                    raise IndexFileError(f"{path}: was changed meanwhile: make its row file again")
+                # Another state, and last of all: who has the index open sees that it changed.
+                new = os.urandom(len(state))
+                with _named_errors(made):  # not those of the index
+                    rows.set_state(new)
+                    unfinished.replace(made)
+                writable.renew_state(new)
+        return made.stat().st_size
+    finally:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+
+
+def _write_rows(store: Store, file: FileIO, on_progress: Callable[[int, int], None]) -> RowFile:
+    items = len(store)
     rows = _start(store, file, items)
     keys = array("I", [0]) * rows.buckets  # where the next one begins in each bucket
     first = array("I", [rows.bucket_bytes]) * rows.buckets  # the row nearest to them
@@ -118,23 +125,25 @@ def _write_rows(store: Store, file: FileIO, on_progress: Callable[[int, int], No
         bucket = rows.bucket_of(key)
         place = max(0, first[bucket] - rows.row.size)
         entry = entry_of(key, place)
-        if keys[bucket] + len(entry) <= place:
+        if keys[bucket] + len(entry) <= min(place, PAGE):
             start = rows.place(bucket)
-            os.pwrite(descriptor, entry, start + keys[bucket])
-            os.pwrite(descriptor, rows.packed(row), start + place)
+            write(file, entry, start + keys[bucket])
+            write(file, rows.packed(row), start + place)
             keys[bucket] += len(entry)
             first[bucket] = place
         if done % _AT_ONCE == 0:
             on_progress(min(done, items - 1), items)
     on_progress(items, items)
+    return rows
 
 
 def _start(store: Store, file: FileIO, items: int) -> RowFile:
-    some = [entry_of(key_of(row.item_id), 0) for row in islice(_all_rows(store), _AT_ONCE)]
-    longest = max(map(len, some)) + row_struct(store.info.dim).size
-    bucket_bytes = -(-_ROWS_IN_BUCKET * longest // _PAGE) * _PAGE
-    buckets = int(items / (_LOAD * (bucket_bytes // longest))) + 1
-    if shutil.disk_usage(store.path.parent).free < START + buckets * bucket_bytes:
+    some = [len(entry_of(key_of(row.item_id), 0)) for row in islice(_all_rows(store), _AT_ONCE)]
+    # Of most: what is much longer has no room, and is asked of the index.
+    length = int(statistics.median(some)) + row_struct(store.info.dim).size
+    bucket_bytes = -(-_ROWS_IN_BUCKET * length // PAGE) * PAGE
+    buckets = int(items / (_LOAD * (bucket_bytes // length))) + 1
+    if shutil.disk_usage(store.path.parent).free < PAGE + buckets * bucket_bytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(row_path(store.path)))
     return start_row_file(file, store.info.dim, bucket_bytes, buckets)
 
@@ -151,7 +160,7 @@ def _all_rows(store: Store) -> Iterator[Row]:
 
 
 def is_outdated(index: Where) -> bool:
-    """Whether an index has a row file that is not of the items it has now.
+    """Whether an index has a row file that is not of the items it has now, or too small for them.
 
     Raises:
         IndexFileError: there is no index, or it is damaged.
@@ -164,60 +173,5 @@ def is_outdated(index: Where) -> bool:
         if rows is None:
             return True
         with rows.file:
-            return rows.state() != store.state()
-
-
-@contextmanager
-def followed(store: AnyWritableStore, gone: Iterable[str], put: Iterable[Item]) -> Iterator[None]:
-    """Items are changed in it, and committed; then the row file is brought up to date, if any.
-
-    One that is left half done, or cannot be written, is of another state and is not read.
-
-    Args:
-        store: which nobody else writes meanwhile.
-        gone: ids of the items that are removed.
-        put: items that are put in, after that.
-    """
-    before = store.state() if isinstance(store, WritableStore) else None
-    yield
-    if not isinstance(store, WritableStore) or before is None:
-        return
-    rows = open_row_file(store.path, store.info.dim, "r+b")
-    if rows is not None:
-        with rows.file, suppress(OSError):
-            _follow(rows, before, store.state(), gone, put)
-
-
-def _follow(
-    rows: RowFile, before: bytes, after: bytes | None, gone: Iterable[str], put: Iterable[Item]
-) -> None:
-    if after is None or rows.state() != before:
-        return
-    file = rows.file.fileno()
-    os.pwrite(file, bytes(STATE_BYTES), STATE_AT)
-    for item_id in gone:
-        _rewrite(rows, key_of(item_id), None)
-    for item in put:
-        _rewrite(rows, key_of(item.item_id), Row._make(columns_of(item)[:5]))
-    os.fsync(file)
-    os.pwrite(file, after, STATE_AT)
-
-
-def _rewrite(rows: RowFile, key: bytes, row: Row | None) -> None:
-    """Put a row in place of that of a key, if there is room for it, or take that away."""
-    bucket = rows.bucket_of(key)
-    content = rows.content(bucket)
-    kept = {
-        known: content[place : place + rows.row.size]
-        for known, place in entries(content)
-        if known != key
-    }
-    if row is not None:
-        kept[key] = rows.packed(row)
-    places = [rows.bucket_bytes - rows.row.size * (at + 1) for at in range(len(kept))]
-    front = b"".join(entry_of(known, place) for known, place in zip(kept, places, strict=True))
-    back = b"".join(reversed(kept.values()))
-    if len(front) + len(back) > rows.bucket_bytes:
-        return _rewrite(rows, key, None)
-    new = front + bytes(rows.bucket_bytes - len(front) - len(back)) + back
-    os.pwrite(rows.file.fileno(), new, rows.place(bucket))
+            too_small = len(store) * rows.row.size > rows.buckets * rows.bucket_bytes
+            return too_small or rows.state() != store.state()

@@ -256,14 +256,18 @@ class Store:
 
     def _rows(self, ids: list[str]) -> tuple[dict[str, Row], Vectors]:
         """Of the items that the index has, where their rows are read fastest; not to check them."""
-        dim, found = self.info.dim, dict[str, Row]()
+        dim, found, state = self.info.dim, dict[str, Row](), None
         if self._row_file is not None:
-            found = self._row_file.rows(ids, dim, self.state())
-        if not found:
-            return fetch_rows(self.path, self.connection, ids, dim)
+            state = self.state()
+            found = self._row_file.rows(ids, dim, state)
         others = [item_id for item_id in ids if item_id not in found]
         if others:
-            found |= fetch_rows(self.path, self.connection, others, dim)[0]
+            rows, vectors = fetch_rows(self.path, self.connection, others, dim)
+            if not found:
+                return rows, vectors
+            if self.state() != state:  # changed meanwhile: all of one moment
+                return fetch_rows(self.path, self.connection, ids, dim)
+            found |= rows
             found = {item_id: found[item_id] for item_id in ids if item_id in found}
         return found, vectors_of(self.path, found, dim)
 

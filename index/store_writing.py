@@ -10,7 +10,7 @@ from typing import Self
 
 from embedder.errors import PhotoError
 from index.database import connect, sqlite_errors
-from index.row_file import STATE_BYTES
+from index.row_file import STATE_BYTES, follow
 from index.rows import COLUMNS, Item, columns_of, text_checksum
 from index.schema import IndexInfo, create_tables, seal, write_info
 from index.store import ROW_STATE, Store, existing
@@ -22,6 +22,9 @@ _HIGHEST = """max(
 )"""
 _NEXT = f"{_HIGHEST} + 1"
 
+# Changes in one commit that a row file follows; after more it has to be made again.
+_MOST_FOLLOWED = 1000
+
 
 class WritableStore(Store):
     """An index file that is open to be changed, by nobody else meanwhile (`database.only_writer`).
@@ -31,7 +34,7 @@ class WritableStore(Store):
 
     def __init__(self, path: Path, connection: sqlite3.Connection, info: IndexInfo) -> None:
         super().__init__(path, connection, info)
-        self._changed = False
+        self._changes: list[tuple[str, Item | None]] = []  # since the last commit
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -65,7 +68,7 @@ class WritableStore(Store):
         columns = columns_of(item)
         marks = ", ".join("?" * len(columns))
         query = f"INSERT INTO items (number, {COLUMNS}) VALUES ({_NEXT}, {marks})"
-        self._changed = True
+        self._note(item.item_id, item)
         with sqlite_errors(self.path):
             self.connection.execute(query, columns)
 
@@ -81,7 +84,8 @@ class WritableStore(Store):
     def remove(self, ids: Iterable[str]) -> None:
         """Remove items; call `commit` to keep that."""
         rows = [(item_id,) for item_id in ids]
-        self._changed |= bool(rows)
+        for (item_id,) in rows:
+            self._note(item_id, None)
         highest = self._one(f"SELECT {_HIGHEST}")
         with sqlite_errors(self.path):
             self.connection.executemany("DELETE FROM items WHERE id = ?", rows)
@@ -127,14 +131,24 @@ class WritableStore(Store):
 
     def commit(self) -> None:
         """Keep all changes since the last commit, whatever happens afterwards."""
-        if self._changed and self.state() is not None:
-            self.renew_state()
+        states, changes = None, self._changes
+        if changes and (before := self.state()) is not None:
+            now = os.urandom(STATE_BYTES)
+            self.put_part(ROW_STATE, now)
+            states = before, now
         with sqlite_errors(self.path):
             self.connection.commit()
-        self._changed = False
+        self._changes = []
+        if states and len(changes) <= _MOST_FOLLOWED:
+            follow(self.path, self.info.dim, states, changes)
 
-    def renew_state(self) -> bytes:
-        """Give the items another state; call `commit` to keep that."""
-        state = os.urandom(STATE_BYTES)
+    def renew_state(self, state: bytes | None = None) -> bytes:
+        """Give the items another state, for what is kept beside the index; commits."""
+        state = state or os.urandom(STATE_BYTES)
         self.put_part(ROW_STATE, state)
+        self.commit()
         return state
+
+    def _note(self, item_id: str, item: Item | None) -> None:
+        if len(self._changes) <= _MOST_FOLLOWED:
+            self._changes.append((item_id, item))

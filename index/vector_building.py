@@ -22,7 +22,6 @@ from index.editing import refuse_known
 from index.finishing import finish_ready_made
 from index.matching import unit_rows
 from index.places import DatabaseUrl, Place, Where, place_of
-from index.row_file_making import followed
 from index.rows import Item
 from index.schema import ELSEWHERE, MOST_DIM, IndexInfo
 from index.statistics import gather
@@ -125,10 +124,9 @@ def add_vectors(path: Where, item_id: str, vectors: Floats, *, replace: bool = F
         found = _gathered(item_id, unit_rows(vectors, store.info.dim))
         if found is None:
             raise CatalogueError(f"item '{item_id}': expected a vector, found none")
-        with followed(store, [item_id], [found]):
-            store.remove([item_id])
-            store.put(found)
-            store.commit()
+        store.remove([item_id])
+        store.put(found)
+        store.commit()
         return found.photos
 
     return change_store(path, put)

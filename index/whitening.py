@@ -66,7 +66,7 @@ def rank(item_id: str) -> bytes:
 
 
 def put_spread(store: WritableStore, item: Item, running: RunningItem) -> None:
-    """Add the spread of an item; `Store.commit` keeps it."""
+    """Add the spread of an item; `commit` keeps it."""
     triangle = running.scatter()[np.triu_indices(store.info.dim)]
     numbers = np.concatenate([item.centroid, triangle]).astype("<f4").tobytes()
     content = struct.pack("<q", item.photos) + numbers
@@ -99,7 +99,7 @@ def fit(store: WritableStore) -> ScoreSpace | None:
 
 
 def write_score_space(store: WritableStore, space: ScoreSpace | None) -> None:
-    """Put a score space into a store, or take it out; `Store.commit` keeps that."""
+    """Put a score space into a store, or take it out; `commit` keeps that."""
     content = None
     if space is not None:
         content = np.concatenate([space.centre, space.matrix.ravel()]).astype("<f4").tobytes()

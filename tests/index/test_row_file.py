@@ -10,9 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embedder import IndexFileError
-from index import add_vectors, build_from_vectors, make_row_file, remove_items
+from index import (
+    add_vectors,
+    build_from_vectors,
+    make_row_file,
+    remove_items,
+    row_file,
+    store_writing,
+)
+from index import store as reading
 from index.places import DatabaseUrl
-from index.row_file import STATE_AT, open_row_file, row_path
+from index.row_file import PAGE, open_row_file, row_path
 from index.row_file_making import is_outdated
 from index.rows import Item
 from index.store import Store
@@ -22,12 +30,17 @@ DIM = 6
 ODD = ["", "\0", "\ud800", "x" * 70_000, "sku-297", "a"]  # what a candidate can be called
 
 
-def vectors(seed, count=1):
-    return np.random.default_rng(seed).normal(size=(count, DIM)).astype(np.float32)
+def vectors(seed, dim=DIM):
+    return np.random.default_rng(seed).normal(size=(1, dim)).astype(np.float32)
 
 
-def build(path, ids):
-    build_from_vectors(np.concatenate([vectors(at) for at in range(len(ids))]), ids, path)
+def unit_item(item_id, seed):
+    (vector,) = vectors(seed)
+    return Item(item_id, vector / np.linalg.norm(vector), 1, 0.0, "", b"")
+
+
+def build(path, ids, dim=DIM):
+    build_from_vectors(np.concatenate([vectors(at, dim) for at in range(len(ids))]), ids, path)
 
 
 @pytest.fixture
@@ -92,23 +105,25 @@ def test_what_found_its_bucket_full_is_asked_of_the_index(tmp_path):
     assert asked(path, ids)[2] == 1
 
 
-@settings(max_examples=20)  # each change is a commit to the disk
+@pytest.mark.parametrize("dim", [DIM, 700])  # buckets of a page, and of several
+@settings(max_examples=15)  # each change is a commit to the disk
 @given(
-    st.lists(
+    changes=st.lists(
         st.tuples(
             st.sampled_from(["put", "remove"]), st.sampled_from("abcdefgh"), st.integers(0, 9)
-        )
+        ),
+        max_size=12,
     )
 )
-def test_it_follows_all_changes(tmp_path_factory, changes):
+def test_it_follows_all_changes(tmp_path_factory, dim, changes):
     path = tmp_path_factory.mktemp("followed") / "items.index"
-    build(path, ["a", "b"])
+    build(path, ["a", "b"], dim)
     make_row_file(path)
-    expected = {"a": vectors(0), "b": vectors(1)}
+    expected = {"a": vectors(0, dim), "b": vectors(1, dim)}
     for what, item_id, seed in changes:
         if what == "put":
-            add_vectors(path, item_id, vectors(seed), replace=True)
-            expected[item_id] = vectors(seed)
+            add_vectors(path, item_id, vectors(seed, dim), replace=True)
+            expected[item_id] = vectors(seed, dim)
         elif item_id in expected:
             remove_items(path, [item_id])
             del expected[item_id]
@@ -118,10 +133,60 @@ def test_it_follows_all_changes(tmp_path_factory, changes):
     assert len(found) == len(there)
     for vector, item_id in zip(found, there, strict=True):
         raw = expected[item_id][0]
-        np.testing.assert_allclose(vector, raw / np.linalg.norm(raw), rtol=1e-6, atol=1e-7)
-    assert not is_outdated(path)
-    if expected:
-        assert asked(path, list(expected))[2] == 0
+        np.testing.assert_allclose(vector, raw / np.linalg.norm(raw), rtol=1e-5, atol=1e-6)
+    with Store.open(path) as store:
+        assert store._row_file.state() == store.state()
+
+
+def test_an_item_that_is_put_alone_is_followed(index):
+    with WritableStore.open(index) as store:
+        before = store.state()
+        store.put(unit_item("new", 1))
+        store.commit()
+        assert store.state() != before
+        unchanged = store.state()
+        store.remove([])
+        store.put_part("other", b"part")
+        store.commit()
+        assert store.state() == unchanged
+    assert asked(index, ["new", "a"])[2] == 0
+
+
+def test_many_changes_at_once_are_not_followed(index, tmp_path, monkeypatch):
+    monkeypatch.setattr(store_writing, "_MOST_FOLLOWED", 3)
+    with WritableStore.open(index) as store:
+        for number in range(4):
+            store.put(unit_item(f"new-{number}", number))
+        store.commit()
+    assert is_outdated(index)
+    assert_same(index, ["new-0", "new-3", "a"], tmp_path)
+
+
+def test_while_it_is_changed_nobody_reads_it(index, monkeypatch):
+    seen, write = [], row_file.write
+
+    def watched(file, content, place):
+        if place >= PAGE:
+            with Store.open(index) as store:
+                seen.append(store._row_file.rows(["a", "aa"], DIM, store.state()))
+                seen.append(store._row_file.rows(["a", "aa"], DIM, bytes(16)) != {})
+        write(file, content, place)
+
+    monkeypatch.setattr(row_file, "write", watched)
+    add_vectors(index, "a", vectors(5), replace=True)
+    assert seen
+    assert set(map(repr, seen)) == {"{}", "True"}
+
+
+def test_what_is_written_in_part_is_not_read(index, tmp_path, monkeypatch):
+    whole = os.pwrite
+    monkeypatch.setattr(
+        os, "pwrite", lambda file, content, place: whole(file, content[:100], place)
+    )  # as a full disk does
+    add_vectors(index, "a", vectors(5), replace=True)
+    monkeypatch.undo()
+    assert is_outdated(index)
+    assert_same(index, ["a", "aa"], tmp_path)
 
 
 def test_who_has_it_open_sees_what_is_changed(index):
@@ -148,11 +213,38 @@ def test_a_change_while_it_is_read_is_seen(index):
         assert store._row_file.rows(ids(), DIM, state) == {}
 
 
-def test_who_does_not_follow_leaves_it_unread(index, tmp_path):
-    with WritableStore.open(index) as store:  # as one that is killed between the two files
+def test_an_answer_is_of_one_moment(tmp_path, monkeypatch):
+    path = tmp_path / "items.index"
+    build(path, ["first"])
+    make_row_file(path)  # of one bucket
+    for number in range(200):
+        add_vectors(path, f"later-{number}", vectors(number))
+    fetch = reading.fetch_rows
+
+    def changed_before(*asked):
+        monkeypatch.undo()
+        with WritableStore.open(path) as store:
+            store.remove(["first", "later-199"])
+            store.put(unit_item("first", 300))
+            store.put(unit_item("later-199", 301))
+            store.commit()
+        return fetch(*asked)
+
+    with Store.open(path) as store:
+        in_file = store._row_file.rows(["first", "later-199"], DIM, store.state())
+        assert list(in_file) == ["first"]
+        monkeypatch.setattr(reading, "fetch_rows", changed_before)
+        found, _ = store.centroids(["first", "later-199"])
+    np.testing.assert_array_equal(found, asked(path, ["first", "later-199"])[0])
+
+
+def test_who_is_killed_between_the_files_leaves_it_unread(index, tmp_path, monkeypatch):
+    monkeypatch.setattr(store_writing, "follow", lambda *changed: None)
+    with WritableStore.open(index) as store:
         store.remove(["a"])
-        store.put(Item("aa2", vectors(5)[0] / np.linalg.norm(vectors(5)[0]), 1, 0.0, "", b""))
+        store.put(unit_item("aa2", 5))
         store.commit()
+    monkeypatch.undo()
     assert is_outdated(index)
     assert_same(index, ["a", "aa", "aa2"], tmp_path)
     assert asked(index, ["aa"])[2] == 1
@@ -209,12 +301,75 @@ def test_another_file_in_its_place_is_not_read(index, tmp_path, content):
     assert row_path(index).read_bytes() == content
 
 
-def test_one_that_ends_too_early_is_asked_for_less(index, tmp_path):
-    size = row_path(index).stat().st_size
-    os.truncate(row_path(index), size - 3000)
+def test_an_index_that_is_called_so_is_not_written_over(tmp_path):
+    build(tmp_path / "items", ["a", "b"])
+    build(tmp_path / "items.rows", ["c"])
+    before = (tmp_path / "items.rows").read_bytes()
+    with pytest.raises(IndexFileError, match=r"items\.rows: expected a row file or none"):
+        make_row_file(tmp_path / "items")
+    assert (tmp_path / "items.rows").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("bucket_bytes", "buckets"),
+    [(PAGE, 0), (0, 5), (PAGE, 2**62), (2**32 - 1, 2**63), (2**30, 1), (PAGE - 1, 1), (PAGE, 8)],
+)
+def test_a_header_that_says_other_sizes_is_not_read(index, bucket_bytes, buckets):
+    header = row_file._HEADER.pack(row_file.MAGIC, DIM, bucket_bytes, buckets)
+    with row_path(index).open("r+b") as file:
+        file.write(row_file._sealed(header))
+    assert open_row_file(index, DIM) is None
+
+
+def test_one_that_ends_too_early_is_not_read(index, tmp_path):
+    os.truncate(row_path(index), row_path(index).stat().st_size - 3000)
+    assert open_row_file(index, DIM) is None
     assert_same(index, [f"sku-{number}" for number in range(297)], tmp_path)
-    add_vectors(index, "sku-9", vectors(9), replace=True)
-    assert_same(index, [f"sku-{number}" for number in range(297)], tmp_path)
+
+
+def test_a_bucket_of_nonsense_is_given_up(index, tmp_path):
+    with Store.open(index) as store, row_path(index).open("r+b") as file:
+        rows = store._row_file
+        for bucket in range(rows.buckets):  # keys without end, all of the same row
+            keys = b"".join(row_file.entry_of(row_file.key_of(str(n)), 0) for n in range(1000))
+            file.seek(rows.place(bucket))
+            file.write(keys[: rows.bucket_bytes])
+    assert_same(index, ["a", "1", "sku-5"], tmp_path)
+    add_vectors(index, "a", vectors(4), replace=True)
+    remove_items(index, ["aa"])
+    assert not is_outdated(index)
+    assert_same(index, ["a", "aa", "1", "sku-5"], tmp_path)
+
+
+def test_a_long_id_makes_no_large_file(tmp_path):
+    path = tmp_path / "items.index"
+    build(path, ["x" * 20_000, *(f"sku-{number}" for number in range(200))])
+    assert make_row_file(path) < 10 * PAGE
+    assert_same(path, ["x" * 20_000, "sku-7"], tmp_path)
+
+
+def test_one_that_was_outgrown_is_made_anew_by_a_build(tmp_path):
+    path = tmp_path / "items.index"
+    build(path, ["first"])
+    make_row_file(path)
+    assert not is_outdated(path)
+    for number in range(100):
+        add_vectors(path, f"later-{number}", vectors(number))
+    assert is_outdated(path)
+
+
+def test_it_may_be_read_by_whom_the_index_may_be(index):
+    index.chmod(0o640)
+    make_row_file(index)
+    assert row_path(index).stat().st_mode & 0o777 == 0o640
+
+
+def test_who_has_the_index_open_learns_of_a_new_one(index):
+    with Store.open(index) as store:
+        before = store.stamp()
+        make_row_file(index)
+        assert store.stamp() != before
+        assert asked(index, ["a", "aa"])[2] == 0
 
 
 def test_a_pipe_or_a_folder_in_its_place_keeps_nobody(index, tmp_path):
@@ -290,12 +445,19 @@ def test_one_that_cannot_be_written_is_left_behind(index, tmp_path):
     row_path(index).symlink_to("/proc/self/status")  # which nobody can write, not even root
     add_vectors(index, "new", vectors(2))
     assert_same(index, ["new", "a"], tmp_path)
+    row_path(index).unlink()
+    other.rename(row_path(index))
+    assert is_outdated(index)
+    assert_same(index, ["new", "a"], tmp_path)
 
 
-def test_a_state_that_is_half_written_is_no_state(index, tmp_path):
-    with row_path(index).open("r+b") as file:
-        file.seek(STATE_AT)
-        file.write(bytes(16))
+def test_one_that_is_being_changed_is_not_read(index, tmp_path):
+    with open_row_file(index, DIM, "r+b").file as file, Store.open(index) as store:
+        rows = open_row_file(index, DIM, "r+b")
+        rows.begin_change()
+        assert rows.rows(["a"], DIM, store.state()) == {}
+        rows.file.close()
+        assert file.writable()
     assert is_outdated(index)
     assert_same(index, ["a", "aa"], tmp_path)
     assert asked(index, ["a"])[2] == 1
