@@ -27,7 +27,7 @@ MODELS = {  # and the file of their weights, random ones without
     "MobileNet 0.25, 160 px": (Architecture("MobileNet", 0.25, 160), _IMAGENET),
     "MobileNet 0.25, 96 px": (Architecture("MobileNet", 0.25, 96), _IMAGENET),
 }
-FITTED = Calibration((2, 50), (0.07, 0.07), (2.0, 2.0), (0.0, 0.0), (2.0, 2.0))
+FITTED = Calibration((2, 50), (0.07, 0.07), (2.0, 2.0), (0.0, 0.0), (2.0, 2.0), (1.0, 1.0))
 _BLOCK = 100_000
 
 

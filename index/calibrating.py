@@ -26,7 +26,8 @@ MOST_BACKGROUND = 256
 _QUESTIONS, _KINDS = 2000, 8
 _VIEWS, _VIEWS_AMONG = 3, 10
 _FEWEST_OF_ITEM = 4  # photos: an item with fewer says little without one of them
-_STARTS = ((15.0, 0.0, 0.0, 0.0), (15.0, 0.0, -10.0, 8.0))
+_LEAST_EVIDENCE = 0.1
+_STARTS = ((15.0, 0.0, 0.0, 0.0, 1.0), (15.0, 0.0, -10.0, 8.0, 1.0))
 
 
 def background(store: AnyStore) -> LabelledVectors:
@@ -125,13 +126,16 @@ def fit_calibration(
     rng = np.random.default_rng(seed)
     sizes = [size for size in SIZES if size < items]
     fits = [_fit(_questions(scores, truth, behind, size, rng), photos) for size in sizes]
-    slopes, bends, offsets, outside = (tuple(numbers) for numbers in zip(*fits, strict=True))
+    slopes, bends, offsets, outside, evidence = (
+        tuple(numbers) for numbers in zip(*fits, strict=True)
+    )
     return Calibration(
         tuple(sizes),
         tuple(1 / slope for slope in slopes),
         bends,
         offsets,
         outside,
+        evidence,
         _worth_of_views(scores, truth, behind, rng),
         photos,
     )
@@ -179,8 +183,8 @@ def _as_often_each(truth: Indices, count: int, rng: np.random.Generator) -> Indi
     return chosen
 
 
-def _fit(questions: _Questions, photos: int) -> tuple[float, float, float, float]:
-    """Slope, bend, background and outside with the least log loss.
+def _fit(questions: _Questions, photos: int) -> tuple[float, ...]:
+    """Slope, bend, background, outside and evidence with the least log loss.
 
     A right answer counts as right with probability `(photos + 1) / (photos + 2)`, as in Platt 1999,
     "Probabilistic outputs for support vector machines": photos that are all right would ask for
@@ -189,7 +193,13 @@ def _fit(questions: _Questions, photos: int) -> tuple[float, float, float, float
     from scipy.optimize import minimize
 
     steepest = 1 / LOWEST_TEMPERATURE
-    bounds = [(1.0, steepest), (0.0, steepest), (-20.0, 20.0), (-50.0, 2 * steepest)]
+    bounds = [
+        (1.0, steepest),
+        (0.0, steepest),
+        (-20.0, 20.0),
+        (-50.0, 2 * steepest),
+        (_LEAST_EVIDENCE, 1.0),
+    ]
     found = min(
         (
             minimize(_loss, start, (questions, photos), "L-BFGS-B", jac=True, bounds=bounds)
@@ -197,32 +207,37 @@ def _fit(questions: _Questions, photos: int) -> tuple[float, float, float, float
         ),
         key=lambda result: float(result.fun),
     )
-    slope, bend, offset, outside = (float(number) for number in found.x)
-    return slope, bend, offset, outside
+    return tuple(found.x.tolist())
 
 
 def _loss(parameters: Exact, questions: _Questions, photos: int) -> tuple[float, Exact]:
     """Log loss a question, in nats, and its gradient."""
-    slope, bend, offset, outside = parameters
+    slope, bend, offset, outside, evidence = parameters
     scores, background, counted = questions.scores, questions.background, questions.counted
     count, size = scores.shape
-    near = bent(background, slope, bend)
+    near, likelihoods = bent(background, slope, bend), bent(scores, slope, bend)
     likeness = log_mean_exp(near, counted) if background.shape[1] else np.full(count, -np.inf)
     none = np.logaddexp(offset + likeness, outside)
-    logits = np.concatenate([none[:, None], bent(scores, slope, bend) - np.log(size)], axis=1)
-    logs = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+    some = log_mean_exp(likelihoods, np.ones(scores.shape, dtype=np.bool_))
+    held = evidence * none + (1 - evidence) * some
+    logits = np.concatenate([held[:, None], likelihoods - np.log(size)], axis=1)
+    logs = logits - np.logaddexp(held, some)[:, None]
     wanted = np.full(logits.shape, 1 / (photos + 2) / size)
     wanted[np.arange(count), np.where(questions.known, 1, 0)] = (photos + 1) / (photos + 2)
     slopes = np.exp(logs) - wanted
-    from_background = slopes[:, 0] * np.exp(offset + likeness - none)
+    from_none = slopes[:, 0]
+    from_some = (1 - evidence) * from_none[:, None] * np.exp(logits[:, 1:] - some[:, None])
+    from_candidates = slopes[:, 1:] + from_some
+    from_background = evidence * from_none * np.exp(offset + likeness - none)
     weights = np.exp(np.where(counted, near - likeness[:, None], -np.inf))
     weights *= from_background[:, None] / np.maximum(counted.sum(axis=1, keepdims=True), 1)
-    by_slope = (slopes[:, 1:] * scores).sum() + (weights * background).sum()
+    by_slope = (from_candidates * scores).sum() + (weights * background).sum()
     squares = np.maximum(scores, 0.0) ** 2, np.maximum(background, 0.0) ** 2
-    by_bend = (slopes[:, 1:] * squares[0]).sum() + (weights * squares[1]).sum()
+    by_bend = (from_candidates * squares[0]).sum() + (weights * squares[1]).sum()
     by_offset = from_background.sum()
-    by_outside = slopes[:, 0].sum() - by_offset
-    gradient = np.array([by_slope, by_bend, by_offset, by_outside]) / count
+    by_outside = evidence * from_none.sum() - by_offset
+    by_evidence = (from_none * (none - some)).sum()
+    gradient = np.array([by_slope, by_bend, by_offset, by_outside, by_evidence]) / count
     return float(-(wanted * logs).sum() / count), gradient
 
 

@@ -7,6 +7,11 @@ bent, as high scores say more. What it is if the photo shows none of the candida
 background: a sample of the other items of the catalogue, as impostors are in speaker verification
 (Reynolds et al. 2000, "Speaker verification using adapted Gaussian mixture models"). A photo that
 is like many items is not held to show a candidate because it is a little like it too.
+
+What scores say about whether a photo shows a candidate at all is less than what they say about
+which one. So the log likelihood ratio of "some candidate" to "none" is scaled once more, as in
+speaker verification (Brümmer and du Preez 2006, "Application-independent evaluation of speaker
+detection"); the ratios of candidates to each other stay.
 """
 
 from __future__ import annotations
@@ -46,6 +51,8 @@ class Calibration:
         background: for each, the log likelihood of a photo of none of the candidates, beyond what
             the scores of the background say.
         outside: for each, the least that log likelihood can be: of a photo that is like nothing.
+        evidence: for each, the part of the log likelihood ratio of "some candidate" to "none" that
+            counts, above 0 and 1 at most.
         views: what the mean score of k photos of one object counts as: k to this power photos. 1
             if they were independent, 0 if the second says nothing new.
         photos: that it was fitted on; 0 where it was not.
@@ -58,6 +65,7 @@ class Calibration:
     bends: tuple[float, ...]
     background: tuple[float, ...]
     outside: tuple[float, ...]
+    evidence: tuple[float, ...]
     views: float = 0.5
     photos: int = 0
     given: bool = False
@@ -80,7 +88,10 @@ class Calibration:
             every = np.ones(background.shape, dtype=np.bool_)
             likeness = log_mean_exp(weights * bent(background, slope, bend), every)
             none = np.logaddexp(none, likeness + np.interp(size, at, self.background))
-        ratios: Exact = weights * bent(scores, slope, bend) - none[:, None]
+        likelihoods = weights * bent(scores, slope, bend)
+        some = log_mean_exp(likelihoods, np.ones(likelihoods.shape, dtype=np.bool_))
+        evidence = np.interp(size, at, self.evidence)
+        ratios: Exact = likelihoods - (evidence * none + (1 - evidence) * some)[:, None]
         return ratios
 
 
@@ -104,7 +115,9 @@ def log_mean_exp(values: Exact, counted: npt.NDArray[np.bool_]) -> Exact:
 
 def uncalibrated(temperature: float) -> Calibration:
     """Where there is nothing to fit on: a photo shows none only if no piece is left for it."""
-    return Calibration((1,), (temperature,), (0.0,), (-np.inf,), (_NEVER - 1.0 / temperature,))
+    return Calibration(
+        (1,), (temperature,), (0.0,), (-np.inf,), (_NEVER - 1.0 / temperature,), (1.0,)
+    )
 
 
 def write_calibration(
@@ -173,26 +186,30 @@ def read_background(store: AnyStore) -> LabelledVectors:
 def _checked(document: object) -> Calibration:
     """A calibration from what JSON holds; the checksum says who wrote it only by accident."""
     names = {field.name for field in fields(Calibration)}
-    # Those from before it have no `changed`.
-    if not isinstance(document, dict) or {*document, "changed"} != names:
+    # Those from before them have no `changed` and no `evidence`.
+    if not isinstance(document, dict) or {*document, "changed", "evidence"} != names:
         raise ValueError("not a calibration")
+    document = {"evidence": [1.0] * len(document["sizes"]), **document}
     sizes, *numbers = (
         np.array(document[name], dtype=np.float64)
-        for name in ("sizes", "temperatures", "bends", "background", "outside")
+        for name in ("sizes", "temperatures", "bends", "background", "outside", "evidence")
     )
     views, photos = float(document["views"]), int(document["photos"])
     changed = int(document.get("changed", 0))
     if sizes.ndim != 1 or not len(sizes) or any(part.shape != sizes.shape for part in numbers):
         raise ValueError("expected as many numbers of each kind as sizes")
     in_order = sizes[0] >= 1 and (np.diff(sizes) > 0).all()
-    temperatures, bends, *offsets = numbers
+    temperatures, bends, *offsets, parts = numbers
     usable = ((temperatures >= 1e-6) & (temperatures <= 1e6) & (bends >= 0) & (bends <= 1e6)).all()
+    usable &= ((parts > 0) & (parts <= 1)).all()
     if not (in_order and usable and 0 <= views <= 1 and min(photos, changed) >= 0):
         raise ValueError("a number is out of range")
     if not all((np.abs(part) < 1e6).all() for part in offsets):
         raise ValueError("a number is out of range")
     lists = [tuple(part.tolist()) for part in numbers]
     whole = tuple(int(size) for size in sizes.tolist())
-    temperature, bend, behind, outside = lists
+    temperature, bend, behind, outside, evidence = lists
     given = bool(document["given"])
-    return Calibration(whole, temperature, bend, behind, outside, views, photos, given, changed)
+    return Calibration(
+        whole, temperature, bend, behind, outside, evidence, views, photos, given, changed
+    )

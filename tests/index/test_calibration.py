@@ -20,7 +20,9 @@ from embedder.score_space import unit
 from index import Matcher
 from index.calibrating import (
     SIZES,
+    _fit,
     _loss,
+    _Questions,
     _questions,
     background,
     calibrate,
@@ -49,37 +51,43 @@ FITTED = Calibration(
     bends=(0.0, 3.0, 7.0),
     background=(-1.0, 0.5, 2.0),
     outside=(3.0, -2.0, 1.0),
+    evidence=(1.0, 0.8, 0.5),
     views=0.7,
     photos=123,
     given=True,
 )
 
 
-def by_hand(scores, others, count, temperature, bend, offset, outside):
+def by_hand(scores, others, count, temperature, bend, offset, outside, evidence):
+    """The odds of some candidate to none, scaled, and how they are shared out."""
+
     def value(score):
         return count**FITTED.views * (score / temperature + (score > 0) * bend * score**2)
 
     behind = offset + logsumexp(value(others)) - np.log(len(others)) if len(others) else -np.inf
-    return value(scores) - np.logaddexp(behind, outside)
+    some = logsumexp(value(scores)) - np.log(len(scores))
+    return evidence * (some - np.logaddexp(behind, outside)) + value(scores) - some
 
 
 @pytest.mark.parametrize(
-    ("size", "temperature", "bend", "offset", "outside"),
+    ("size", "temperature", "bend", "offset", "outside", "evidence"),
     [
-        (10, 0.2, 3.0, 0.5, -2.0),
-        (2, 0.1, 0.0, -1.0, 3.0),
-        (1, 0.1, 0.0, -1.0, 3.0),  # what was fitted for two
-        (300, 0.05, 7.0, 2.0, 1.0),  # what was fitted for fifty
+        (10, 0.2, 3.0, 0.5, -2.0, 0.8),
+        (2, 0.1, 0.0, -1.0, 3.0, 1.0),
+        (1, 0.1, 0.0, -1.0, 3.0, 1.0),  # what was fitted for two
+        (300, 0.05, 7.0, 2.0, 1.0, 0.5),  # what was fitted for fifty
     ],
 )
 @pytest.mark.parametrize("others", [0, 1, 7])
-def test_log_ratios_at_fitted_sizes_and_beyond(size, temperature, bend, offset, outside, others):
+def test_log_ratios_at_fitted_sizes_and_beyond(
+    size, temperature, bend, offset, outside, evidence, others
+):
     rng = np.random.default_rng([size, others])
     scores, behind = rng.uniform(-1, 1, (3, size)), rng.uniform(-1, 1, (3, others))
     counts = np.array([1, 2, 5])
     found = FITTED.log_ratios(scores, behind, counts)
     for row, count, own, other in zip(found, counts, scores, behind, strict=True):
-        expected = by_hand(own, other, count, temperature, bend, offset, outside)
+        expected = by_hand(own, other, count, temperature, bend, offset, outside, evidence)
         np.testing.assert_allclose(row, expected, rtol=1e-9)
 
 
@@ -89,7 +97,8 @@ def test_log_ratios_between_sizes_are_interpolated_over_the_logarithm():
     part = np.log(20 / 10) / np.log(50 / 10)
     temperature = 0.2 ** (1 - part) * 0.05**part
     bend, offset, outside = 3.0 + 4.0 * part, 0.5 + 1.5 * part, -2.0 + 3.0 * part
-    expected = by_hand(scores[0], behind[0], 1, temperature, bend, offset, outside)
+    evidence = 0.8 - 0.3 * part
+    expected = by_hand(scores[0], behind[0], 1, temperature, bend, offset, outside, evidence)
     found = FITTED.log_ratios(scores, behind, np.array([1]))
     np.testing.assert_allclose(found[0], expected, rtol=1e-9)
 
@@ -100,6 +109,22 @@ def test_a_photo_like_many_items_says_less_for_a_candidate():
         FITTED.log_ratios(scores, np.full((1, 5), level), counts) for level in (-0.5, 0.6)
     )
     assert (like_many < like_few - 1).all()
+
+
+def test_evidence_moves_none_and_not_one_candidate_beside_another():
+    rng = np.random.default_rng(0)
+    scores, behind, counts = (
+        rng.uniform(-1, 1, (4, 10)),
+        rng.uniform(-1, 1, (4, 5)),
+        np.ones(4, int),
+    )
+    whole, half = (
+        replace(FITTED, evidence=(part,) * 3).log_ratios(scores, behind, counts)
+        for part in (1, 0.5)
+    )
+    np.testing.assert_allclose(half - half[:, :1], whole - whole[:, :1], atol=1e-9)
+    some = [logsumexp(ratios, axis=1) - np.log(10) for ratios in (whole, half)]
+    np.testing.assert_allclose(some[1], 0.5 * some[0], atol=1e-9)
 
 
 def test_without_a_calibration_confidence_is_a_plain_softmax():
@@ -236,6 +261,11 @@ def test_a_damaged_calibration_is_named(path, content):
         {"temperatures": None},
         {"background": [0.0, 0.0, float("-inf")]},
         {"outside": [0.0, 0.0, 1e30]},
+        {"evidence": [0.5, 0.5]},
+        {"evidence": [0.5, 0.0, 0.5]},
+        {"evidence": [0.5, 1.5, 0.5]},
+        {"evidence": [0.5, float("nan"), 0.5]},
+        {"evidence": None},
         {"views": 1.5},
         {"views": float("nan")},
         {"views": "much"},
@@ -259,18 +289,20 @@ def test_json_that_is_no_calibration_is_damage(path, changes):
 
 
 def test_a_calibration_that_lacks_a_field_is_damage(path):
-    for name in DOCUMENT.keys() - {"changed"}:
+    for name in DOCUMENT.keys() - {"changed", "evidence"}:
         text = json.dumps({key: value for key, value in DOCUMENT.items() if key != name}).encode()
         put_raw(path, "calibration", sealed(text))
         with Store.open(path) as store, pytest.raises(IndexFileError, match="is damaged"):
             read_calibration(store)
 
 
-def test_a_calibration_from_before_changes_were_counted_is_read(path):
-    text = json.dumps({key: value for key, value in DOCUMENT.items() if key != "changed"}).encode()
+@pytest.mark.parametrize("later", [{"evidence"}, {"changed", "evidence"}])
+def test_a_calibration_from_before_it_had_a_field_is_read(path, later):
+    # Changes were not counted, and all of the evidence was.
+    text = json.dumps({key: value for key, value in DOCUMENT.items() if key not in later}).encode()
     put_raw(path, "calibration", sealed(text))
     with Store.open(path) as store:
-        assert read_calibration(store) == replace(FITTED, changed=0)
+        assert read_calibration(store) == replace(FITTED, changed=0, evidence=(1.0, 1.0, 1.0))
 
 
 @pytest.mark.parametrize(
@@ -404,7 +436,8 @@ def test_all_others_may_be_candidates(items):
 
 @pytest.mark.parametrize("behind", [0, 30, 60])
 @pytest.mark.parametrize(
-    "parameters", [(15.0, 0.0, 0.0, 0.0), (8.0, 5.0, -3.0, 6.0), (30.0, 9.0, 2.0, 12.0)]
+    "parameters",
+    [(15.0, 0.0, 0.0, 0.0, 1.0), (8.0, 5.0, -3.0, 6.0, 0.8), (30.0, 9.0, 2.0, 12.0, 0.3)],
 )
 def test_the_slope_of_the_loss_is_its_derivative(behind, parameters):
     centroids, vectors, truth = drawn(60, 4)
@@ -416,6 +449,30 @@ def test_the_slope_of_the_loss_is_its_derivative(behind, parameters):
         np.array(parameters),
     )
     assert off < 1e-5
+
+
+def asked_as_the_model_has_it(slope, bend, offset, outside, evidence, count=2000, size=10):
+    """Questions whose answers are drawn with the probabilities that the formula gives."""
+    rng = np.random.default_rng(0)
+    scores, background = rng.normal(0, 0.3, (count, size)), rng.normal(0, 0.3, (count, 8))
+    known, chosen = np.zeros(count, bool), np.zeros(count, int)
+    for at, (own, others) in enumerate(zip(scores, background, strict=True)):
+        ratios = by_hand(own, others, 1, 1 / slope, bend, offset, outside, evidence)
+        odds = np.append(np.exp(ratios) / size, 1.0)
+        answer = rng.choice(size + 1, p=odds / odds.sum())
+        known[at], chosen[at] = answer < size, answer % size
+    rows = np.arange(count)
+    scores[rows, 0], scores[rows, chosen] = scores[rows, chosen], scores[rows, 0]
+    return _Questions(scores, known, background, np.ones(background.shape, bool))
+
+
+@pytest.mark.parametrize(("slope", "evidence"), [(12.0, 0.5), (6.0, 1.0)])
+def test_the_part_of_the_evidence_that_answers_were_drawn_with_is_found(slope, evidence):
+    questions = asked_as_the_model_has_it(slope, 4.0, 0.5, -1.0, evidence)
+    found = _fit(questions, len(questions.scores))
+    # Slope and bend make up for each other: how steep they are together, at 0.3.
+    assert found[0] + 0.6 * found[1] == pytest.approx(slope + 0.6 * 4.0, rel=0.1)
+    assert found[4] == pytest.approx(evidence, abs=0.1)
 
 
 def test_half_of_the_questions_have_their_item_among_the_candidates():

@@ -11,7 +11,7 @@ from index.deciding import decide
 from index.priors import known_log_odds, log_prior, unknown_share
 
 # A score is the log likelihood ratio itself, whatever else a photo is like.
-PLAIN = Calibration((1,), (1.0,), (0.0,), (-np.inf,), (0.0,))
+PLAIN = Calibration((1,), (1.0,), (0.0,), (-np.inf,), (0.0,), (1.0,))
 
 
 def decided(ratios, pieces, calibration=PLAIN, **options):
@@ -195,7 +195,7 @@ def test_objects_by_themselves_may_share_a_piece():
 
 
 def test_without_a_background_the_other_candidates_say_what_a_photo_is_like():
-    wary = Calibration((1,), (1.0,), (0.0,), (0.0,), (-50.0,))
+    wary = Calibration((1,), (1.0,), (0.0,), (0.0,), (-50.0,), (1.0,))
     scores = np.array([[9.0, 1.0, 0.0], [9.0, 8.8, 8.9]])
     found = decided(scores, [1, 1, 1], wary, independent=True, unknown=0.5)
     for row, own in zip(found.shares, scores, strict=True):

@@ -133,7 +133,9 @@ def test_views_of_one_object_are_matched_by_their_mean_score(matcher):
 def test_more_views_make_surer_by_what_they_are_worth(tmp_path):
     found = []
     for number, worth in enumerate((0.0, 0.5, 1.0)):
-        fitted = Calibration((2,), (TEMPERATURE,), (0.0,), (0.0,), (-20.0,), views=worth, photos=99)
+        fitted = Calibration(
+            (2,), (TEMPERATURE,), (0.0,), (0.0,), (-20.0,), (1.0,), views=worth, photos=99
+        )
         with Matcher.open(write_index(tmp_path / f"{number}.index", fitted)) as matcher:
             (one,) = matcher.match_vectors(toward(10), ["at-0", "at-30"], independent=True)
             (two,) = matcher.match_vectors(
