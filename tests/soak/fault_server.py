@@ -6,6 +6,7 @@ exit status (negative: the signal), what the child said, and how many calls it c
 """
 
 import ctypes
+import gc
 import json
 import os
 import sys
@@ -14,13 +15,18 @@ import tempfile
 # What the commands import, before children are forked.
 import ai_edge_litert.interpreter  # noqa: F401
 import rich.progress  # noqa: F401
+import scipy.optimize  # noqa: F401
+from PIL import Image
 
 import cli.add
 import cli.build_index
 import cli.calibrate
 import cli.main
+import cli.optimize
+import cli.photos_given
 import cli.remove
-import index  # noqa: F401
+import embedder.quiet  # noqa: F401
+import index.optimizing  # noqa: F401
 from embedder import Embedder
 from index import Matcher, add_item, build_index, calibrate_index  # noqa: F401
 
@@ -67,6 +73,8 @@ def run(request):
 
 def main():
     Embedder.open(sys.argv[1])
+    Image.preinit()
+    gc.freeze()  # a child would copy the memory of all that it only looks through
     for line in sys.stdin:
         sys.stdout.write(json.dumps(run(json.loads(line))) + "\n")
         sys.stdout.flush()
