@@ -18,6 +18,7 @@ import pytest
 from hypothesis import settings
 
 from embedder import Catalogue, Embedder, read_catalogue
+from embedder.locking import only_process
 from embedder.model_files import Architecture, ModelInfo
 from embedder.sample import write_sample
 from index.places import DatabaseUrl
@@ -110,12 +111,19 @@ def random_embedder(random_model: Path) -> Embedder:
 
 @pytest.fixture(scope="session")
 def trained_model(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Path:
-    """A model folder that the `embed` command trained on the sample."""
-    folder = tmp_path_factory.mktemp("trained")
+    """A model folder that the `embed` command trained on the sample; one for all processes."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    folder = folder / "trained"
+    folder.mkdir(exist_ok=True)
     command = [EMBED, "train", sample / "catalogue", "--size", "64", "--epochs", "25"]
     command += ["--model", "items.model"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
+    with only_process(folder / "lock", wait=600) as held:
+        assert held
+        if not (folder / "items.model").exists():
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
+            assert done.returncode == 0, done.stderr
     return folder / "items.model"
 
 
