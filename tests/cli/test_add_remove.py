@@ -129,15 +129,25 @@ def test_mistakes_get_one_line_and_change_nothing(embed, place, arguments, says,
 
 
 def test_an_index_that_stays_in_use_is_one_line(embed, place):
-    commands = (("add", "sku-9", "new"), ("remove", "sku-000001"))
-    with ThreadPoolExecutor() as threads:
-        with only_process(place / ".items.index.lock"):
-            for done in threads.map(lambda command: embed(*command), commands):
-                assert "another process is writing it: wait" in one_line_error(done)
-        with closing(sqlite3.connect(place / "items.index", isolation_level=None)) as other:
-            other.execute("BEGIN EXCLUSIVE")
-            for done in threads.map(lambda command: embed(*command), commands):
-                assert "in use by another process: wait" in one_line_error(done)
+    shutil.copy2(place / "items.index", place / "other.index")
+    says = {
+        "items.index": "another process is writing it: wait",
+        "other.index": "in use by another process: wait",
+    }
+    commands = [
+        (*command, "--index", index)
+        for index in says
+        for command in (("add", "sku-9", "new"), ("remove", "sku-000001"))
+    ]
+    with (
+        only_process(place / ".items.index.lock"),
+        closing(sqlite3.connect(place / "other.index", isolation_level=None)) as other,
+        ThreadPoolExecutor(len(commands)) as threads,  # each waits for ten seconds
+    ):
+        other.execute("BEGIN EXCLUSIVE")
+        ended = threads.map(lambda command: embed(*command), commands)
+        for command, done in zip(commands, ended, strict=True):
+            assert says[command[-1]] in one_line_error(done)
 
 
 def test_usage_errors_exit_with_2(embed):
