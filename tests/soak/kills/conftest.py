@@ -16,6 +16,7 @@ import pytest
 FORKS = Path(__file__).with_name("forks.py")
 INDEX_MODULES = ("cli.main", "cli.build_index", "cli.add", "cli.remove", "cli.calibrate")
 INDEX_MODULES += ("cli.match", "index", "index.recalibrating", "ai_edge_litert.interpreter")
+INDEX_MODULES += ("cli.optimize", "cli.photos_given", "embedder.quiet", "index.optimizing")
 INDEX_MODULES += ("rich.progress", "scipy.optimize")
 
 if not hasattr(os, "fork"):

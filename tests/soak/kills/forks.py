@@ -5,6 +5,7 @@ random moment is seldom one of the start of Python. Arguments: modules to import
 requests from standard input and answers on standard output, both in lines of JSON.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -15,6 +16,8 @@ import sys
 import time
 import traceback
 from pathlib import Path
+
+from PIL import Image
 
 # What Python tells an audit hook before it changes files. SQLite's own writes are not among them.
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
@@ -127,6 +130,8 @@ def child(request: dict) -> None:
 def main() -> None:
     for name in sys.argv[1:]:
         importlib.import_module(name)
+    Image.preinit()
+    gc.freeze()  # a child would copy the memory of all that it only looks through
     for line in sys.stdin:
         request = json.loads(line)
         started = time.monotonic()
