@@ -121,6 +121,9 @@ def read_once(file: Path) -> None:
 
 def compare(work: Path, sizes: list[int], seed: int) -> None:
     """Print what each index takes in times of the smallest, by turns."""
+    for items in sizes:  # the others may have taken their place in memory
+        read_once(work / f"{items}.index")
+        read_once(row_path(work / f"{items}.index"))
     for count in COUNTS:
         with ExitStack() as stack:
             open_one = (stack.enter_context(Matcher.open(work / f"{n}.index")) for n in sizes)
