@@ -5,11 +5,14 @@ import sqlite3
 from contextlib import closing
 from itertools import count, takewhile
 
+import numpy as np
 import pytest
 
 from embedder import IndexFileError
 from embedder.sample import write_sample
+from index import make_row_file
 from index.database import is_damaged_index
+from index.row_file import row_path
 from index.store import Store
 
 REFUSED_TWICE = {"whole: add": "has an item 'hand' already", "whole: remove": "sku-000002"}
@@ -151,6 +154,32 @@ def test_a_kill_within_any_write_leaves_the_state_before_or_after(killed, states
 
 def test_a_kill_within_the_copy_of_an_index_leaves_the_index(killed):
     assert killed("smaller: build", copying=True)
+
+
+@pytest.mark.parametrize("name", ["smaller: replace", "whole: remove", "whole: optimize"])
+def test_answers_with_a_row_file_are_those_of_the_index_whenever_killed(
+    fork, commands, states, tmp_path, name
+):
+    made = shutil.copytree(states / name.partition(":")[0], tmp_path / "made")
+    make_row_file(made / "items.index")
+    ids = [f"sku-{number:06}" for number in range(1, 7)]
+    command = {**commands, "whole: optimize": ("optimize", "--rows")}[name]
+    for number in count(1):
+        folder = shutil.copytree(made, tmp_path / "work")
+        ended = fork(folder, *command, change=number)
+        index = folder / "items.index"
+        with Store.open(index) as store:
+            found, unknown = store.centroids(ids)
+        row_path(index).unlink(missing_ok=True)
+        with Store.open(index) as store:
+            expected, missing = store.centroids(ids)
+        np.testing.assert_array_equal(found, expected)
+        assert unknown == missing
+        shutil.rmtree(folder)
+        if not ended.killed:
+            break
+    assert ended.code == 0, ended.said
+    assert number > 6
 
 
 def test_half_a_commit_is_what_a_kill_within_a_write_leaves(fork, commands, states, tmp_path):
