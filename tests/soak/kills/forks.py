@@ -15,6 +15,7 @@ import sqlite3
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
@@ -33,11 +34,11 @@ def die() -> None:
 def kill_before_change(number: int, root: str, listing: int) -> None:
     """Kill this process right before its n-th change of files below a folder.
 
-    An fsync counts too, and where a transaction of SQLite begins and ends. Lists the changes in an
-    open file. It works in that folder: relative paths are of files there, and so are SQLite's,
-    which begin with `file:`.
+    An fsync and a pwrite count too, and where a transaction of SQLite begins and ends. Lists the
+    changes in an open file. It works in that folder: relative paths are of files there, and so are
+    SQLite's, which begin with `file:`.
     """
-    done, synchronise, connect = 0, os.fsync, sqlite3.connect
+    done, connect = 0, sqlite3.connect
 
     def count(change: str) -> None:
         nonlocal done
@@ -58,16 +59,16 @@ def kill_before_change(number: int, root: str, listing: int) -> None:
             return
         count(f"{event} {path}")
 
-    def counted(file: int) -> None:
-        count("fsync")
-        synchronise(file)
+    def counted(call: Callable[..., object]) -> Callable[..., object]:
+        return lambda *arguments: (count(call.__name__), call(*arguments))[1]
 
     def connected(*arguments: object, **options: object) -> sqlite3.Connection:
         connection = connect(*arguments, **options)
         connection.set_trace_callback(count_commits)
         return connection
 
-    os.fsync, sqlite3.connect = counted, connected
+    os.fsync, os.pwrite = counted(os.fsync), counted(os.pwrite)
+    sqlite3.connect = connected
     sys.addaudithook(watch)
 
 
