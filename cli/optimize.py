@@ -74,7 +74,7 @@ def make_rows(index: Place) -> int:
 
     with photo_progress("Writing rows", unit="items", patience=1.0) as show:
         size = make_row_file(index, on_progress=show)
-    say(f"{index}.rows: {size / 1e6:,.0f} MB, for matching")
+    say(f"{index}.rows: {size / 1e6:,.1f} MB, from which 'embed match' reads candidates")
     return size
 
 

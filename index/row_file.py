@@ -1,11 +1,11 @@
 """The row file beside a large index: the row of each item at a place that its id says.
 
 To find an item among millions SQLite reads two pages that are not in the processor's cache; here it
-is one. Rows are in buckets by a hash of the id, without chains: what finds its bucket full is not
-in the file (Knuth 1998, "The art of computer programming" 3, 6.4, has the shares). The file is
-never believed against the index. That has a state, another one after each change of its items, and
-only a file of the same state is read; each row has its checksum; and what is not found here is
-asked of the index. It can be deleted at any time.
+is one, and of long vectors the row besides. Rows are in buckets by a hash of the id, without
+chains: what finds its bucket full is not in the file (Knuth 1998, "The art of computer programming"
+3, 6.4, has the shares). The file is never believed against the index. That has a state, another one
+after each change of its items, and only a file of the same state is read; each row has its
+checksum; and what is not found here is asked of the index. It can be deleted at any time.
 
 A bucket begins with keys, an id after its length, each with the place of its row, and zeros; the
 rows fill it up from its end.
