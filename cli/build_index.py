@@ -231,7 +231,8 @@ def _prepare(index: Place) -> None:
     """Make the files beside a large index, which is in place already and can be matched with."""
     from cli.optimize import describe, make_rows
     from embedder.errors import IndexFileError
-    from index.optimizing import CannotMakeError, optimize
+    from index.beside import CannotMakeError
+    from index.optimizing import optimize
     from index.row_file_making import is_outdated
 
     try:

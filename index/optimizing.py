@@ -7,10 +7,7 @@ comparing them with all.
 
 from __future__ import annotations
 
-import errno
 import math
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +17,8 @@ import numpy.typing as npt
 
 from embedder.advice import with_advice
 from embedder.errors import IndexFileError, in_one_line
-from embedder.locking import only_process
 from embedder.score_space import ScoreSpace, projected, unit
+from index.beside import CannotMakeError, only_maker, see_that_there_is_room
 from index.nearest import Best
 from index.places import Where, place_of
 from index.scanning import Block, following, numbered, scan, span
@@ -60,10 +57,6 @@ _TRAINING_ROWS = 45  # for each list: FAISS asks for 39, and some rows are drawn
 _SHORTLISTS = (32, 128, 512)
 _MOST_WIDELY = 2048
 _DISPERSION = 0.15  # of items with one photo, of which none is known; trained models have 0.07-0.23
-
-
-class CannotMakeError(IndexFileError):
-    """The index is whole, but no search file can be made now."""
 
 
 @dataclass(frozen=True)
@@ -169,9 +162,7 @@ def make_search_file(
     path = search_path(store.path)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with only_process(path.with_name(f".{path.name}.lock")) as alone:
-            if not alone:
-                raise CannotMakeError(f"{path}: another process is making it: try again later")
+        with only_maker(path):
             return _make(store, space, kind, on_progress)
     except OSError as error:
         where = error.filename or path
@@ -225,8 +216,7 @@ def _see_that_it_can_be_made(store: AnyStore, kind: str, items: int) -> None:
     if kind == "pq" and items < LEAST_PQ:
         wanted = f"expected {LEAST_PQ} items or more for 'pq', found {items}"
         raise CannotMakeError(f"{path}: {wanted}: choose another kind")
-    if shutil.disk_usage(path.parent).free < bytes_taken(kind, items, store.info.dim):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    see_that_there_is_room(path, bytes_taken(kind, items, store.info.dim))
 
 
 def _some_rows(store: AnyStore, most: int, rng: np.random.Generator) -> Block:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import statistics
@@ -15,9 +14,7 @@ from pathlib import Path
 
 from embedder.advice import with_advice
 from embedder.errors import IndexFileError
-from embedder.locking import only_process
-from index.database import only_writer
-from index.fetching import damaged_row
+from index.beside import only_maker, see_that_there_is_room
 from index.places import Where, place_of
 from index.row_file import (
     MAGIC,
@@ -31,9 +28,10 @@ from index.row_file import (
     start_row_file,
     write,
 )
-from index.rows import Row
+from index.scanning import scan_rows
 from index.store import Store
 from index.store_writing import WritableStore
+from index.stores import change_file
 
 _ROWS_IN_BUCKET = 8  # at least
 _LOAD = 0.7  # of the room: one row in thirty finds its bucket full
@@ -59,11 +57,9 @@ def make_row_file(
     path = place_of(index)
     if not isinstance(path, Path) or not hasattr(os, "pread"):
         raise IndexFileError(f"{path}: expected an index file on Linux or macOS to make rows of")
-    state = _state_to_make_of(path)
+    state = change_file(path, _state_to_make_of)
     made = row_path(path)
-    with _named_errors(made), only_process(made.with_name(f".{made.name}.lock")) as alone:
-        if not alone:
-            raise IndexFileError(f"{made}: another process is making it: try again later")
+    with _named_errors(made), only_maker(made):
         _refuse_other_file(made)
         return _make(path, state, made, on_progress)
 
@@ -76,13 +72,11 @@ def _named_errors(made: Path) -> Iterator[None]:
         raise IndexFileError(f"{made}: cannot be written: {with_advice(error)}") from error
 
 
-def _state_to_make_of(path: Path) -> bytes:
+def _state_to_make_of(store: WritableStore) -> bytes:
     """The state of an index, which has one from now on."""
-    Store.open(path).close()  # where there is none, not even a lock is written
-    with only_writer(path, "another process"), WritableStore.open(path) as store:
-        if not len(store):
-            raise IndexFileError(f"{path}: expected an index with items, found none")
-        return store.state() or store.renew_state()
+    if not len(store):
+        raise IndexFileError(f"{store.path}: expected an index with items, found none")
+    return store.state() or store.renew_state()
 
 
 def _refuse_other_file(made: Path) -> None:
@@ -96,19 +90,22 @@ def _refuse_other_file(made: Path) -> None:
 
 def _make(path: Path, state: bytes, made: Path, on_progress: Callable[[int, int], None]) -> int:
     unfinished = made.with_name(f"{made.name}.building")
+
+    def put_in_place(store: WritableStore) -> None:
+        if store.state() != state:
+            raise IndexFileError(f"{path}: was changed meanwhile: make its row file again")
+        # Another state, and last of all: who has the index open sees that it changed.
+        new = os.urandom(len(state))
+        with _named_errors(made):  # not those of the index
+            rows.set_state(new)
+            unfinished.replace(made)
+        store.renew_state(new)
+
     try:
         with Store.open(path) as store, FileIO(unfinished, "w+b") as file:
             shutil.copymode(path, unfinished)
             rows = _write_rows(store, file, on_progress)
-            with only_writer(path, "another process"), WritableStore.open(path) as writable:
-                if writable.state() != state:
-                    raise IndexFileError(f"{path}: was changed meanwhile: make its row file again")
-                # Another state, and last of all: who has the index open sees that it changed.
-                new = os.urandom(len(state))
-                with _named_errors(made):  # not those of the index
-                    rows.set_state(new)
-                    unfinished.replace(made)
-                writable.renew_state(new)
+            change_file(path, put_in_place)
         return made.stat().st_size
     finally:
         with suppress(OSError):
@@ -120,7 +117,7 @@ def _write_rows(store: Store, file: FileIO, on_progress: Callable[[int, int], No
     rows = _start(store, file, items)
     keys = array("I", [0]) * rows.buckets  # where the next one begins in each bucket
     first = array("I", [rows.bucket_bytes]) * rows.buckets  # the row nearest to them
-    for done, row in enumerate(_all_rows(store)):
+    for done, row in enumerate(scan_rows(store)):
         key = key_of(row.item_id)
         bucket = rows.bucket_of(key)
         place = max(0, first[bucket] - rows.row.size)
@@ -138,25 +135,13 @@ def _write_rows(store: Store, file: FileIO, on_progress: Callable[[int, int], No
 
 
 def _start(store: Store, file: FileIO, items: int) -> RowFile:
-    some = [len(entry_of(key_of(row.item_id), 0)) for row in islice(_all_rows(store), _AT_ONCE)]
+    some = [len(entry_of(key_of(row.item_id), 0)) for row in islice(scan_rows(store), _AT_ONCE)]
     # Of most: what is much longer has no room, and is asked of the index.
     length = int(statistics.median(some)) + row_struct(store.info.dim).size
     bucket_bytes = -(-_ROWS_IN_BUCKET * length // PAGE) * PAGE
     buckets = int(items / (_LOAD * (bucket_bytes // length))) + 1
-    if shutil.disk_usage(store.path.parent).free < PAGE + buckets * bucket_bytes:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(row_path(store.path)))
+    see_that_there_is_room(row_path(store.path), PAGE + buckets * bucket_bytes)
     return start_row_file(file, store.info.dim, bucket_bytes, buckets)
-
-
-def _all_rows(store: Store) -> Iterator[Row]:
-    last = -(2**63)
-    while found := store.rows_after(last, _AT_ONCE):
-        for number, *values in found:
-            row = Row._make(values)
-            if not row.is_whole(store.info.dim):
-                raise damaged_row(store.path, row.item_id)
-            yield row
-            last = number
 
 
 def is_outdated(index: Where) -> bool:

@@ -14,6 +14,8 @@ from index.stores import AnyStore
 
 _AT_ONCE = 10_000
 
+_Found = tuple[int, str, bytes, int, float, int]
+
 
 class Block(NamedTuple):
     """Some items that follow each other.
@@ -44,13 +46,18 @@ def scan(store: AnyStore, after: int | None = None) -> Iterator[Block]:
     Raises:
         IndexFileError: a row is damaged; names the item.
     """
-    last = -(2**63) if after is None else after
-    while True:  # not in one go, which would keep writers waiting
-        found = store.rows_after(last, _AT_ONCE)
-        if not found:
-            return
+    for found in _all(store, after):
         yield _block(store, found)
-        last = found[-1][0]
+
+
+def scan_rows(store: AnyStore) -> Iterator[Row]:
+    """As `scan`, the rows themselves, with their checksums.
+
+    Raises:
+        IndexFileError: a row is damaged; names the item.
+    """
+    for found in _all(store):
+        yield from _whole(store, found)
 
 
 def numbered(store: AnyStore, numbers: npt.NDArray[np.int64]) -> Block:
@@ -72,11 +79,24 @@ def span(store: AnyStore) -> tuple[int, int]:
     return store.ends()
 
 
-def _block(store: AnyStore, found: list[tuple[int, str, bytes, int, float, int]]) -> Block:
+def _all(store: AnyStore, after: int | None = None) -> Iterator[list[_Found]]:
+    last = -(2**63) if after is None else after
+    # Not in one go, which would keep writers waiting.
+    while found := store.rows_after(last, _AT_ONCE):
+        yield found
+        last = found[-1][0]
+
+
+def _whole(store: AnyStore, found: list[_Found]) -> list[Row]:
     rows = [Row._make(values) for _, *values in found]
     for row in rows:
         if not row.is_whole(store.info.dim):
             raise damaged_row(store.path, row.item_id)
+    return rows
+
+
+def _block(store: AnyStore, found: list[_Found]) -> Block:
+    rows = _whole(store, found)
     content = b"".join([row.centroid for row in rows])
     vectors = np.frombuffer(content, dtype="<f4").reshape(-1, store.info.dim)
     usable = are_centroids(vectors)

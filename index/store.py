@@ -256,10 +256,11 @@ class Store:
 
     def _rows(self, ids: list[str]) -> tuple[dict[str, Row], Vectors]:
         """Of the items that the index has, where their rows are read fastest; not to check them."""
-        dim, found, state = self.info.dim, dict[str, Row](), None
-        if self._row_file is not None:
-            state = self.state()
-            found = self._row_file.rows(ids, dim, state)
+        dim = self.info.dim
+        if self._row_file is None:
+            return fetch_rows(self.path, self.connection, ids, dim)
+        state = self.state()
+        found = self._row_file.rows(ids, dim, state)
         others = [item_id for item_id in ids if item_id not in found]
         if others:
             rows, vectors = fetch_rows(self.path, self.connection, others, dim)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from index.places import DatabaseUrl, Place, Where, place_of
 from index.rows import Item, Row
 from index.schema import IndexInfo
 from index.store import Store, stamp_of
+
+if TYPE_CHECKING:
+    from index.store_writing import WritableStore
 
 Result = TypeVar("Result")
 
@@ -111,11 +114,18 @@ def change_store(
         from index.postgres import change_database
 
         return change_database(place, change)
+    refuse_folder(place)
+    return change_file(place, change, other)
+
+
+def change_file(
+    path: Path, change: Callable[[WritableStore], Result], other: str = "another process"
+) -> Result:
+    """As `change_store`, of what is known to be no database."""
     from index.store_writing import WritableStore
 
-    refuse_folder(place)
-    Store.open(place).close()  # where there is none, not even a lock is written
-    with only_writer(place, other), WritableStore.open(place) as store:
+    Store.open(path).close()  # where there is none, not even a lock is written
+    with only_writer(path, other), WritableStore.open(path) as store:
         return change(store)
 
 
