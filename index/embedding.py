@@ -13,14 +13,16 @@ from typing import NamedTuple
 from embedder.catalogue import Catalogue, photo_states
 from embedder.errors import PhotoError
 from embedder.inference import Embedder, Vector
+from embedder.litert import NoVectorError
 from embedder.parallel import ordered_map
-from embedder.photos import photo_name, read_photo
+from embedder.photos import Pixels, photo_name, prepare, read_photo
 from index.kept_photos import KeptPhoto, KeptPhotos
 
 # A thread takes so many photos at once: one by one, handing them over takes 5 % of the time.
-_PHOTOS_AT_ONCE = 8
+_PHOTOS_AT_ONCE = 16
 # A file that was changed in the last moments may change again without its time telling.
 _SETTLED_AFTER_NS = 2_000_000_000
+_EARLIEST = -(2**63)  # that SQLite can hold: some file systems know the Middle Ages
 
 State = tuple[int, int]
 Known = Callable[[str], dict[bytes, KeptPhoto]]  # what was kept of an item, by name
@@ -54,6 +56,12 @@ class _Asked(NamedTuple):
     alike: tuple[KeptPhoto, ...]  # photos of the item whose files are as large
 
 
+class _Prepared(NamedTuple):
+    state: State
+    digest: bytes
+    pixels: Pixels
+
+
 class _Question(NamedTuple):
     item_id: str
     asked: list[_Asked]
@@ -70,11 +78,14 @@ def settled_states(photos: Sequence[str]) -> list[State]:
     """Sizes and times of change of photo files, to compare with those of an earlier build.
 
     A file that was changed just before gets the present time instead of its own, and so is looked
-    at again next time.
+    at again next time; as is one whose time is no 64-bit number.
     """
     now = time.time_ns()
     settled = now - _SETTLED_AFTER_NS
-    return [state if state[1] < settled else (state[0], now) for state in photo_states(photos)]
+    return [
+        state if _EARLIEST < state[1] < settled else (state[0], now)
+        for state in photo_states(photos)
+    ]
 
 
 def embed_photos(
@@ -171,24 +182,40 @@ def _ask(
 
 
 def _answer(embedder: Embedder, question: _Question) -> tuple[_Question, list[_Answer]]:
-    return question, [_embed(embedder, one) for one in question.asked]
+    # All are decoded before the network runs: by turns, decoding and the network push each other's
+    # data out of the processor's caches, for 5 to 10 % of the time.
+    size = embedder.info.architecture.size
+    looked = [_look(one, size) for one in question.asked]
+    pairs = zip(question.asked, looked, strict=True)
+    return question, [
+        _embed(embedder, one, found) if isinstance(found, _Prepared) else found
+        for one, found in pairs
+    ]
 
 
-def _embed(embedder: Embedder, asked: _Asked) -> _Answer:
+def _look(asked: _Asked, size: int) -> _Answer | _Prepared:
+    """The vector of a photo if it is known, why it cannot be read, or what the network takes."""
     if asked.known is not None:
         return _Answer(asked.state, asked.known, False)
+    state = asked.state
     try:
         content = read_photo(asked.photo)
+        # A file that was changed meanwhile is looked at again next time.
+        (after,) = settled_states([asked.photo])
+        if after != state:
+            state = (after[0], time.time_ns())
+        digest = hashlib.sha256(content).digest()[:16]
+        for photo in asked.alike:
+            if photo.digest == digest:
+                return _Answer(state, KeptPhoto(*state, digest, photo.vector), False)
+        return _Prepared(state, digest, prepare(content, size, photo_name(asked.photo)))
     except PhotoError as error:
-        return _Answer(asked.state, error, False)
-    # A file that was changed meanwhile is looked at again next time.
-    (after,) = settled_states([asked.photo])
-    state = asked.state if after == asked.state else (after[0], time.time_ns())
-    digest = hashlib.sha256(content).digest()[:16]
-    for photo in asked.alike:
-        if photo.digest == digest:
-            return _Answer(state, KeptPhoto(*state, digest, photo.vector), False)
-    vector = embedder.embed_one(content, photo_name(asked.photo))
-    if isinstance(vector, PhotoError):
-        return _Answer(state, vector, False)
-    return _Answer(state, KeptPhoto(*state, digest, vector), True)
+        return _Answer(state, error, False)
+
+
+def _embed(embedder: Embedder, asked: _Asked, photo: _Prepared) -> _Answer:
+    try:
+        vector = embedder.embed_pixels(photo.pixels)
+    except NoVectorError as error:
+        return _Answer(photo.state, PhotoError(photo_name(asked.photo), str(error)), False)
+    return _Answer(photo.state, KeptPhoto(*photo.state, photo.digest, vector), True)
