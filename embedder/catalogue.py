@@ -40,10 +40,13 @@ class Catalogue:
 
     def within(self, photos: Sequence[str]) -> list[str]:
         """Photos' paths within the catalogue: the same wherever the catalogue is moved to."""
-        start = len(self._root)
+        root = self._root
+        start = len(root)
+        # What is between two paths that begin with it in order begins with it too.
+        if photos and min(photos).startswith(root) and max(photos).startswith(root):
+            return [photo[start:] for photo in photos]
         return [
-            photo[start:] if photo.startswith(self._root) else _relative(photo, self._root)
-            for photo in photos
+            photo[start:] if photo.startswith(root) else _relative(photo, root) for photo in photos
         ]
 
     @cached_property

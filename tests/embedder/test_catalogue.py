@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from embedder import CatalogueError, read_catalogue
+from embedder import Catalogue, CatalogueError, read_catalogue
 
 
 def touch(root: Path, *names: str) -> None:
@@ -190,3 +192,13 @@ def test_ids_of_either_unicode_form_are_the_same(tmp_path: Path):
     (tmp_path / "S\u00fc\u00df").mkdir()
     with pytest.raises(CatalogueError, match="in two Unicode forms"):
         read_catalogue(tmp_path)
+
+
+@given(st.lists(st.text("ab/.", max_size=6), max_size=6), st.booleans())
+def test_within_is_the_relative_path(names, outside):
+    catalogue = Catalogue(Path("/ab"), {})
+    photos = [f"/ab/{name}" for name in names] + ["/a/b.jpg"] * outside
+    expected = [
+        photo[4:] if photo.startswith("/ab/") else os.path.relpath(photo, "/ab") for photo in photos
+    ]
+    assert catalogue.within(photos) == expected

@@ -4,6 +4,8 @@ import os
 import shutil
 import time
 from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -285,3 +287,18 @@ def test_a_photo_listed_twice_counts_twice_and_is_kept_once(folder, embedder, in
     index.unlink()
     assert build(manifest, embedder, index).embedded == 0
     assert everything(index) == before
+
+
+def test_photos_of_the_middle_ages(tmp_path, embedder):
+    # In memory, where file systems are that know such times; others take the nearest they know.
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as root:
+        photos = [Path(root, "catalogue", "a", f"{number}.bmp") for number in range(3)]
+        for content, photo in enumerate(photos):
+            write(photo, content)
+            set_time(photo, -14 * 10**18)
+        index = Path(root, "items.index")
+        assert build(photos[0].parents[1], embedder, index).embedded == 3
+        write(photos[1], 5)
+        set_time(photos[1], -14 * 10**18)
+        assert build(photos[0].parents[1], embedder, index).embedded == 1
