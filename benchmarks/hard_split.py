@@ -62,6 +62,12 @@ def odd_ones(features: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     return chosen
 
 
+def link(photo: Path, folder: Path) -> None:
+    """Have a photo in a folder too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / photo.name).symlink_to(photo.absolute())
+
+
 def main() -> None:
     """Write the split."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -77,9 +83,7 @@ def main() -> None:
         own = np.stack(list(islice(features, len(photos))))
         for path, odd in zip(map(Path, photos), odd_ones(own), strict=True):
             part = "val" if odd else "train"
-            folder = arguments.out / part / item
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / path.name).symlink_to(path.absolute())
+            link(path, arguments.out / part / item)
             counts[part] += 1
     print(f"{arguments.out}: {counts['train']} photos to train on, {counts['val']} to choose by")
 

@@ -2,7 +2,8 @@
 
 Run `python benchmarks/matching.py --index items.index --model items.model --photos PHOTOS`, where
 PHOTOS is a folder with a folder an item, or what `embed sample` wrote, of photos that neither
-training nor the index saw. `--reliability FILE.svg` draws the reliability diagram.
+training nor the index saw. `--reliability FILE.svg` draws the reliability diagram. Several indexes,
+each with its model and its photos (of `folds.py`), are measured together.
 
 Confidences are fitted to the photos of one half of the items and measured on those of the other
 half, both ways, for several seeded halves; all figures are over the answers of all of them. In each
@@ -156,7 +157,7 @@ def calibrated(index: Path, model: Path, photos: LabelledVectors) -> Iterator[Ma
             yield matcher
 
 
-def folds(asked: LabelledVectors) -> Iterator[tuple[LabelledVectors, LabelledVectors]]:
+def halves(asked: LabelledVectors) -> Iterator[tuple[LabelledVectors, LabelledVectors]]:
     """Photos to fit to and photos to measure on, by halves of the items."""
     items = sorted(set(asked.items))
     for seed in range(HALVES):
@@ -181,22 +182,29 @@ def read_photos(folder: Path) -> tuple[Catalogue, list[str]]:
     return Catalogue(folder, photos), [row["item_id"] for row in rows]
 
 
+def embedded_photos(model: Path, folder: Path, most: int) -> LabelledVectors:
+    """Some of the photos of a folder, at random, as a model sees them."""
+    catalogue, items = read_photos(folder)
+    vectors = embedded(Embedder.open(model), catalogue)
+    some = np.sort(np.random.default_rng(0).permutation(len(items))[:most])
+    return LabelledVectors(vectors[some], tuple(items[at] for at in some))
+
+
 def measure(
     index: Path, model: Path, asked: LabelledVectors, sizes: list[int]
-) -> Iterator[tuple[str, int, bool, Answers]]:
+) -> Iterator[tuple[tuple[str, int, bool], list[Answer]]]:
     """Answers of each situation, size and way to match."""
-    found: dict[tuple[str, int, bool], list[Answer]] = {}
-    for seed, (fitted, measured) in enumerate(folds(asked)):
+    for seed, (fitted, measured) in enumerate(halves(asked)):
         with calibrated(index, model, fitted) as matcher:
             for size in (n for n in sizes if n <= len(matcher.store)):
                 # As many answers a line, whether a draw gives two or two hundred.
                 draws = max(2, _MOST_ANSWERS // (2 * HALVES) // size)
                 for scene in SCENES:
                     for independent in (True, False):
-                        new = answers(matcher, measured, scene, size, independent, draws, seed)
-                        found.setdefault((scene, size, independent), []).extend(new)
-    for (scene, size, independent), rows in sorted(found.items(), key=lambda row: row[0][:2]):
-        yield scene, size, independent, together(rows)
+                        yield (
+                            (scene, size, independent),
+                            answers(matcher, measured, scene, size, independent, draws, seed),
+                        )
 
 
 def show(scene: str, size: int, independent: bool, of: Answers) -> None:
@@ -221,30 +229,33 @@ def show(scene: str, size: int, independent: bool, of: Answers) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--index", type=Path, required=True)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--index", type=Path, nargs="+", required=True)
+    parser.add_argument("--model", type=Path, nargs="+", required=True)
+    parser.add_argument("--photos", type=Path, nargs="+", required=True)
     parser.add_argument("--sizes", type=int, nargs="+", default=[2, 5, 10, 20, 50, 100, 200])
     parser.add_argument("--most-photos", type=int, default=2000)
     parser.add_argument("--reliability", type=Path, help="write the diagram there")
     arguments = parser.parse_args()
-    catalogue, items = read_photos(arguments.photos)
-    vectors = embedded(Embedder.open(arguments.model), catalogue)
-    some = np.sort(np.random.default_rng(0).permutation(len(items))[: arguments.most_photos])
-    asked = LabelledVectors(vectors[some], tuple(items[at] for at in some))
-    print(f"{len(some)} photos of {len(set(asked.items))} items asked, {2 * HALVES} halves")
+    found: dict[tuple[str, int, bool], list[Answer]] = {}
+    for index, model, photos in zip(
+        arguments.index, arguments.model, arguments.photos, strict=True
+    ):
+        asked = embedded_photos(model, photos, arguments.most_photos)
+        print(f"{len(asked.items)} photos of {len(set(asked.items))} items, {2 * HALVES} halves")
+        for situation, new in measure(index, model, asked, arguments.sizes):
+            found.setdefault(situation, []).extend(new)
     print(
         f"{'':<31}{'right':>8}{'ECE':>8}{'chance':>8}{'sure':>9}{'wrong':>8}{'AUROC':>9}{'cosine':>8}",
         end="",
     )
     print(f"{'kept':>9}{'cosine':>8}")
     diagrams = {}
-    for scene, size, independent, found in measure(
-        arguments.index, arguments.model, asked, arguments.sizes
-    ):
-        show(scene, size, independent, found)
+    for situation, rows in sorted(found.items(), key=lambda row: row[0][:2]):
+        scene, size, independent = situation
+        of = together(rows)
+        show(scene, size, independent, of)
         if size == 10:
-            diagrams[scene, independent] = (found.confidence, found.right)
+            diagrams[scene, independent] = (of.confidence, of.right)
     for (scene, independent), (confidence, right) in diagrams.items():
         print(f"\n{scene}, 10 candidates, {'by itself' if independent else 'one to one'}")
         print(text_diagram(confidence, right))
