@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -72,7 +73,16 @@ def read_catalogue(source: str | os.PathLike[str]) -> Catalogue:
         items = _read_manifest(path)
     else:
         raise _no_catalogue(path)
-    return Catalogue(path, _checked_ids(path, items))
+    return catalogue_of(path, items)
+
+
+def catalogue_of(source: Path, items: dict[str, list[str]]) -> Catalogue:
+    """A catalogue of what was found at its source: ids as they are there, and paths.
+
+    Raises:
+        CatalogueError: an id is not one that a list can hold, or two are the same.
+    """
+    return Catalogue(source, _checked_ids(source, items))
 
 
 def _no_catalogue(path: Path) -> CatalogueError:
@@ -152,12 +162,7 @@ def _relative(photo: str, root: str) -> str:
 
 
 def _read_folder(root: Path) -> dict[str, list[str]]:
-    try:
-        with os.scandir(root) as entries:
-            folders = [e for e in entries if not e.name.startswith(".") and e.is_dir()]
-        items = {folder.name: photos_below(folder.path) for folder in folders}
-    except OSError as error:
-        raise CatalogueError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    items = photos_in(item_folders(root))
     if not items:
         loose = any(_is_photo(name.name) for name in root.iterdir())
         found = "photos but no folder" if loose else "no folder"
@@ -166,6 +171,35 @@ def _read_folder(root: Path) -> dict[str, list[str]]:
             f"{root}: expected one folder of photos an item ({root}/<item id>/*.jpg), found {found}"
         )
     return items
+
+
+def item_folders(root: Path) -> dict[str, str]:
+    """The folders in a folder, in order: names, and paths; no hidden ones.
+
+    Raises:
+        CatalogueError: it cannot be read.
+    """
+    with _read_errors(), os.scandir(root) as entries:
+        found = {e.name: e.path for e in entries if not e.name.startswith(".") and e.is_dir()}
+    return dict(sorted(found.items()))
+
+
+def photos_in(folders: dict[str, str]) -> dict[str, list[str]]:
+    """The paths of the photos of each item, in order: names and folders.
+
+    Raises:
+        CatalogueError: a folder cannot be read.
+    """
+    with _read_errors():
+        return {name: sorted(photos_below(folder)) for name, folder in folders.items()}
+
+
+@contextmanager
+def _read_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CatalogueError(f"{error.filename}: cannot be read: {error.strerror}") from error
 
 
 def photos_below(folder: str) -> list[str]:
@@ -204,14 +238,9 @@ def catalogue_rows(source: Path) -> Iterator[tuple[str, str | None]]:
         return
     if not source.is_dir():
         raise _no_catalogue(source)
-    try:
-        with os.scandir(source) as entries:
-            folders = [e for e in entries if not e.name.startswith(".") and e.is_dir()]
-        for folder in sorted(folders, key=lambda entry: entry.name):
-            photos = sorted(photos_below(folder.path))
-            yield from ((folder.name, photo) for photo in photos or (None,))
-    except OSError as error:
-        raise CatalogueError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    for name, folder in item_folders(source).items():
+        (photos,) = photos_in({name: folder}).values()
+        yield from ((name, photo) for photo in photos or (None,))
 
 
 def _read_manifest(manifest: Path) -> dict[str, list[str]]:

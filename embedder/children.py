@@ -17,14 +17,14 @@ REFUSED = 3  # a child says why on its standard output
 
 
 def run_apart(
-    module: str, arguments: Sequence[str], seconds: float, output: IO[bytes]
+    module: str, arguments: Sequence[str], seconds: float | None, output: IO[bytes]
 ) -> int | None:
     """Run a module of ours in a process of its own.
 
     Args:
         module: its name.
         arguments: of its command line.
-        seconds: after which it is given up.
+        seconds: after which it is given up; None for never.
         output: an open file, which gets its standard output.
 
     Returns:

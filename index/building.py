@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -78,6 +78,7 @@ def build_index(
     skip_empty: bool = False,
     repair: bool = False,
     jobs: int | None = None,
+    signatures: Mapping[str, bytes] | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> BuildReport:
     """Build an index, or bring one up to date: only photos that are new or changed are embedded.
@@ -97,6 +98,8 @@ def build_index(
             is whole; without it, damage that is not seen in passing stays. The file need not open
             as an index, but something of one has to be found in it.
         jobs: threads; all cores unless given.
+        signatures: what the photo files were like when the catalogue was read, by item, from
+            `scan_catalogue`; they are looked at now unless given.
         on_progress: called with (photos done, photos to embed).
 
     Raises:
@@ -114,6 +117,7 @@ def build_index(
                 skip_empty=skip_empty,
                 repair=repair and local.exists(),
                 jobs=jobs,
+                signatures=signatures,
                 on_progress=on_progress,
             ),
         )
@@ -121,7 +125,7 @@ def build_index(
     refuse_folder(path)
     refuse_newer(path) if repair else refuse_other_file(path)
     refuse_empty([item for item, photos in catalogue.items.items() if not photos], skip_empty)
-    build = partial(_build, catalogue, embedder, path, skip_empty, jobs, on_progress)
+    build = partial(_build, catalogue, embedder, path, skip_empty, jobs, signatures, on_progress)
     with only_writer(path, "another build"):
         return mending(build, path, repair)
 
@@ -188,10 +192,11 @@ def _build(
     path: Path,
     skip_empty: bool,
     jobs: int | None,
+    signatures: Mapping[str, bytes] | None,
     on_progress: Callable[[int, int], None],
     repair: bool,
 ) -> BuildReport:
-    signatures = signatures_of(catalogue)
+    signatures = signatures or signatures_of(catalogue)
     source = photo_name(catalogue.source.absolute())
     dim, fingerprint = embedder.info.architecture.dim, embedder.info.fingerprint
     info = IndexInfo(fingerprint, dim, embedder.info.temperature, source)
