@@ -45,8 +45,10 @@ def asked(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("place", ["catalogue", ".", "../catalogue", "absolute"])
-@pytest.mark.parametrize("jobs", [1, 2, 3, 50])
+@pytest.mark.parametrize(
+    ("place", "jobs"),
+    [("catalogue", 1), ("catalogue", 2), (".", 3), ("../catalogue", 3), ("absolute", 50)],
+)
 def test_the_same_whatever_the_number_of_processes(folder, monkeypatch, asked, place, jobs):
     monkeypatch.chdir(folder if place.startswith(".") else folder.parent)
     source = folder if place == "absolute" else type(folder)(place)
