@@ -166,14 +166,14 @@ def _embedded_here(
     from embedder import Embedder
     from embedder.quiet import native_output_silenced
     from index import build_index as build
-    from index.catalogue_scanning import scan_catalogue
+    from index import scan_catalogue
 
-    found, signatures = scan_catalogue(catalogue, options["jobs"])
+    found = scan_catalogue(catalogue, options["jobs"])
     embedder = Embedder.open(model)
     with native_output_silenced():
         embedder.warm_up()
     with photo_progress("Embedding") as show:
-        return build(found, embedder, index, signatures=signatures, on_progress=show, **options)
+        return build(found, embedder, index, on_progress=show, **options)
 
 
 def _embedded_by_dask(

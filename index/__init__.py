@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from index.auditing import audit
     from index.building import BuildReport, build_index
     from index.candidates import candidate_line, read_candidates
+    from index.catalogue_scanning import Scanned, scan_catalogue
     from index.dask_building import build_index_on_dask
     from index.editing import AddReport, add_item, remove_items
     from index.evaluating import Evaluation, evaluate
@@ -39,6 +40,7 @@ __all__ = [
     "Matcher",
     "Matches",
     "Neighbour",
+    "Scanned",
     "SearchReport",
     "Session",
     "VectorsReport",
@@ -59,6 +61,7 @@ __all__ = [
     "read_candidates",
     "read_vectors",
     "remove_items",
+    "scan_catalogue",
     "verify_index",
 ]
 
@@ -74,6 +77,7 @@ _MODULE_OF = {
     "Matcher": "index.matching",
     "Matches": "index.results",
     "Neighbour": "index.results",
+    "Scanned": "index.catalogue_scanning",
     "SearchReport": "index.optimizing",
     "Session": "index.session",
     "VectorsReport": "index.vector_building",
@@ -94,6 +98,7 @@ _MODULE_OF = {
     "read_candidates": "index.candidates",
     "read_vectors": "index.vector_files",
     "remove_items": "index.editing",
+    "scan_catalogue": "index.catalogue_scanning",
     "verify_index": "index.verifying",
 }
 

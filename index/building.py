@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +22,7 @@ from embedder.errors import CatalogueError, IndexFileError, PhotoError
 from embedder.inference import Embedder, Vector
 from embedder.photos import photo_name
 from index import whitening
+from index.catalogue_scanning import Scanned
 from index.changes import copy_or_new, remove_changed, signature, signatures_of
 from index.database import (
     is_damage,
@@ -71,14 +72,13 @@ class BuildReport:
 
 
 def build_index(
-    catalogue: Catalogue,
+    catalogue: Catalogue | Scanned,
     embedder: Embedder,
     path: Where = "items.index",
     *,
     skip_empty: bool = False,
     repair: bool = False,
     jobs: int | None = None,
-    signatures: Mapping[str, bytes] | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> BuildReport:
     """Build an index, or bring one up to date: only photos that are new or changed are embedded.
@@ -89,7 +89,8 @@ def build_index(
     unless the catalogue has them.
 
     Args:
-        catalogue: items and photos.
+        catalogue: items and photos; as `scan_catalogue` gives it, what changed after that is not
+            seen before the next build.
         embedder: the trained model, or another network.
         path: of the index: a file, or the URL of a database; an index of another model there is
             replaced.
@@ -98,8 +99,6 @@ def build_index(
             is whole; without it, damage that is not seen in passing stays. The file need not open
             as an index, but something of one has to be found in it.
         jobs: threads; all cores unless given.
-        signatures: what the photo files were like when the catalogue was read, by item, from
-            `scan_catalogue`; they are looked at now unless given.
         on_progress: called with (photos done, photos to embed).
 
     Raises:
@@ -117,15 +116,15 @@ def build_index(
                 skip_empty=skip_empty,
                 repair=repair and local.exists(),
                 jobs=jobs,
-                signatures=signatures,
                 on_progress=on_progress,
             ),
         )
     path = place
+    whole, signatures = catalogue if isinstance(catalogue, Scanned) else (catalogue, None)
     refuse_folder(path)
     refuse_newer(path) if repair else refuse_other_file(path)
-    refuse_empty([item for item, photos in catalogue.items.items() if not photos], skip_empty)
-    build = partial(_build, catalogue, embedder, path, skip_empty, jobs, signatures, on_progress)
+    refuse_empty([item for item, photos in whole.items.items() if not photos], skip_empty)
+    build = partial(_build, whole, signatures, embedder, path, skip_empty, jobs, on_progress)
     with only_writer(path, "another build"):
         return mending(build, path, repair)
 
@@ -188,15 +187,16 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def _build(
     catalogue: Catalogue,
+    signatures: dict[str, bytes] | None,
     embedder: Embedder,
     path: Path,
     skip_empty: bool,
     jobs: int | None,
-    signatures: Mapping[str, bytes] | None,
     on_progress: Callable[[int, int], None],
     repair: bool,
 ) -> BuildReport:
-    signatures = signatures or signatures_of(catalogue)
+    if signatures is None:
+        signatures = signatures_of(catalogue)
     source = photo_name(catalogue.source.absolute())
     dim, fingerprint = embedder.info.architecture.dim, embedder.info.fingerprint
     info = IndexInfo(fingerprint, dim, embedder.info.temperature, source)

@@ -8,6 +8,7 @@ a JSON file names and writes what it found to its standard output, likewise.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,8 +45,10 @@ class Scanned(NamedTuple):
     signatures: dict[str, bytes]
 
 
-def scan_catalogue(source: Path, jobs: int | None = None) -> Scanned:
-    """`read_catalogue`, and what `build_index` takes to see which items have changed.
+def scan_catalogue(source: str | os.PathLike[str], jobs: int | None = None) -> Scanned:
+    """`read_catalogue`, and what tells `build_index` which items have changed.
+
+    A large folder is read faster, by several processes.
 
     Args:
         source: a folder or a manifest.
@@ -54,6 +57,7 @@ def scan_catalogue(source: Path, jobs: int | None = None) -> Scanned:
     Raises:
         CatalogueError, MissingExtraError: as `read_catalogue`.
     """
+    source = Path(source)
     folders = item_folders(source) if source.is_dir() else {}
     count = min(jobs or default_jobs(), _MOST_PROCESSES, len(folders) // FEWEST_FOLDERS)
     if count < 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from array import array
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -125,7 +125,7 @@ def _calibrated(store: WritableStore, without: bool) -> bool:
 
 
 def remove_changed(
-    store: WritableStore, signatures: Mapping[str, bytes], lacking: Container[str]
+    store: WritableStore, signatures: dict[str, bytes], lacking: Container[str]
 ) -> tuple[list[str], list[str]]:
     """Take out of a store what is gone from a catalogue, and what has changed in it.
 
