@@ -17,7 +17,11 @@ REFUSED = 3  # a child says why on its standard output
 
 
 def run_apart(
-    module: str, arguments: Sequence[str], seconds: float | None, output: IO[bytes]
+    module: str,
+    arguments: Sequence[str],
+    seconds: float | None,
+    output: IO[bytes],
+    given: IO[bytes] | None = None,
 ) -> int | None:
     """Run a module of ours in a process of its own.
 
@@ -26,6 +30,7 @@ def run_apart(
         arguments: of its command line.
         seconds: after which it is given up; None for never.
         output: an open file, which gets its standard output.
+        given: an open file, which is its standard input; nothing unless given.
 
     Returns:
         its exit status; None if it was given up.
@@ -36,7 +41,7 @@ def run_apart(
         done = subprocess.run(
             [sys.executable, "-P", "-m", module, *arguments],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            stdin=subprocess.DEVNULL,
+            stdin=given or subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.DEVNULL,
             timeout=seconds,

@@ -1,8 +1,8 @@
 """Reading a large catalogue folder with the states of its photo files, in several processes.
 
 A million photos take a million calls of a microsecond each, and Python as long again: threads wait
-for each other then. As a program, `python -m index.catalogue_scanning FILE` reads the folders that
-a JSON file names and writes what it found to its standard output, likewise.
+for each other then. As a program, `python -m index.catalogue_scanning` reads the folders that its
+standard input names, as JSON, and writes what it found to its standard output.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryFile
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
 from embedder.catalogue import (
@@ -27,7 +28,8 @@ from embedder.children import run_apart
 from embedder.parallel import default_jobs
 from index.changes import signatures_of
 
-FEWEST_FOLDERS = 500  # for each process: with fewer its start takes longer than the work
+PHOTOS_A_PROCESS = 50_000  # at least: the start of one takes as long as 15,000
+_LOOKED_INTO = 50  # folders, to see how many photos there are
 _MOST_PROCESSES = 8
 
 _Found = dict[str, tuple[list[str], bytes]]  # photos and signature, by folder
@@ -59,7 +61,7 @@ def scan_catalogue(source: str | os.PathLike[str], jobs: int | None = None) -> S
     """
     source = Path(source)
     folders = item_folders(source) if source.is_dir() else {}
-    count = min(jobs or default_jobs(), _MOST_PROCESSES, len(folders) // FEWEST_FOLDERS)
+    count = min(jobs or default_jobs(), _MOST_PROCESSES, _photos(folders) // PHOTOS_A_PROCESS)
     if count < 2:
         catalogue = read_catalogue(source)
         return Scanned(catalogue, signatures_of(catalogue))
@@ -72,7 +74,15 @@ def scan_catalogue(source: str | os.PathLike[str], jobs: int | None = None) -> S
             # What is wrong with a folder is said here, not by a child.
             found.update(child.result() or _read(source, part))
     catalogue = catalogue_of(source, {name: photos for name, (photos, _) in found.items()})
-    return Scanned(catalogue, {same_form(name): sign for name, (_, sign) in found.items()})
+    signs = {same_form(name): sign for name, (_, sign) in found.items()}
+    # In the order of the catalogue: that of the rows in an index.
+    return Scanned(catalogue, {item: signs[item] for item in catalogue.items})
+
+
+def _photos(folders: dict[str, str]) -> int:
+    """How many photos there are, about."""
+    some = dict(islice(folders.items(), _LOOKED_INTO))
+    return sum(map(len, photos_in(some).values())) * len(folders) // max(1, len(some))
 
 
 def _read(root: Path, folders: dict[str, str]) -> _Found:
@@ -84,22 +94,25 @@ def _read(root: Path, folders: dict[str, str]) -> _Found:
 def _read_apart(root: Path, folders: dict[str, str]) -> _Found | None:
     """`_read` in a process of its own; None if it did not come to its end."""
     try:
-        with NamedTemporaryFile("w") as given, TemporaryFile() as output:
-            json.dump([str(root), folders], given)
-            given.flush()
-            status = run_apart("index.catalogue_scanning", [given.name], None, output)
+        with TemporaryFile() as given, TemporaryFile() as output:
+            given.write(json.dumps([str(root), folders]).encode())
+            given.seek(0)
+            if run_apart("index.catalogue_scanning", [], None, output, given) != 0:
+                return None
             output.seek(0)
-            rows = json.load(output) if status == 0 else []
-    except OSError:  # there is no room, for a file or for another process
+            rows = json.load(output)
+        return {name: (photos, bytes.fromhex(sign)) for name, photos, sign in rows}
+    # There is no room, for a file or for another process; or something else writes to its output.
+    except (OSError, ValueError):
         return None
-    return {name: (photos, bytes.fromhex(sign)) for name, photos, sign in rows}
 
 
-def _child(given: str) -> None:
-    root, folders = json.loads(Path(given).read_text())
+def _child() -> None:
+    root, folders = json.load(sys.stdin)
     found = _read(Path(root), folders)
-    json.dump([(name, photos, sign.hex()) for name, (photos, sign) in found.items()], sys.stdout)
+    rows = [(name, photos, sign.hex()) for name, (photos, sign) in found.items()]
+    sys.stdout.write(json.dumps(rows))
 
 
 if __name__ == "__main__":
-    _child(sys.argv[1])
+    _child()

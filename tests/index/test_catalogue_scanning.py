@@ -1,14 +1,13 @@
 """A catalogue read by several processes is the one that is read by one."""
 
 import os
-import shutil
 
 import pytest
 from PIL import Image
 
 from embedder import CatalogueError, read_catalogue
-from index import catalogue_scanning
-from index.catalogue_scanning import FEWEST_FOLDERS, scan_catalogue
+from index import build_index, catalogue_scanning
+from index.catalogue_scanning import scan_catalogue
 from index.changes import signatures_of
 
 ITEMS = ["a", "b, c", "ü ö", "Cafe\N{COMBINING ACUTE ACCENT}", "'x'", '"', "7", "no photos", "z\\n"]
@@ -32,16 +31,19 @@ def folder(tmp_path):
 
 @pytest.fixture(autouse=True)
 def few_are_enough(monkeypatch):
-    monkeypatch.setattr(catalogue_scanning, "FEWEST_FOLDERS", 3)
+    monkeypatch.setattr(catalogue_scanning, "PHOTOS_A_PROCESS", 10)
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """The children that were started."""
+def ended(monkeypatch):
+    """How the children ended that were started."""
     found, run = [], catalogue_scanning.run_apart
-    monkeypatch.setattr(
-        catalogue_scanning, "run_apart", lambda *given: found.append(given) or run(*given)
-    )
+
+    def run_and_tell(*given):
+        found.append(run(*given))
+        return found[-1]
+
+    monkeypatch.setattr(catalogue_scanning, "run_apart", run_and_tell)
     return found
 
 
@@ -49,7 +51,7 @@ def asked(monkeypatch):
     ("place", "jobs"),
     [("catalogue", 1), ("catalogue", 2), (".", 3), ("../catalogue", 3), ("absolute", 50)],
 )
-def test_the_same_whatever_the_number_of_processes(folder, monkeypatch, asked, place, jobs):
+def test_the_same_whatever_the_number_of_processes(folder, monkeypatch, ended, place, jobs):
     monkeypatch.chdir(folder if place.startswith(".") else folder.parent)
     source = folder if place == "absolute" else type(folder)(place)
     found = scan_catalogue(source, jobs)
@@ -57,16 +59,16 @@ def test_the_same_whatever_the_number_of_processes(folder, monkeypatch, asked, p
     assert found.catalogue == expected
     assert list(found.catalogue.items) == list(expected.items)
     assert found.catalogue.photo_count == 4 * (len(ITEMS) - 1)
-    assert found.signatures == signatures_of(expected)
-    assert len(asked) == min(jobs, 3) - 1
+    assert list(found.signatures.items()) == list(signatures_of(expected).items())
+    assert ended == [0] * (min(jobs, 3) - 1)
 
 
-@pytest.mark.parametrize("end", [-9, 1, None, OSError("no room")])
+@pytest.mark.parametrize("end", [-9, 1, None, 0, OSError("no room")])
 def test_what_a_lost_child_was_to_read_is_read(folder, monkeypatch, end):
     expected = scan_catalogue(folder, 1)
 
-    def lost(module, arguments, seconds, output):
-        output.write(b'[["a", [], ""]]')
+    def lost(module, arguments, seconds, output, given):
+        output.write(b'hello [["a", [], ""]]')
         if isinstance(end, OSError):
             raise end
         return end
@@ -85,38 +87,36 @@ def test_the_same_errors(folder, tmp_path):
         assert str(found.value) == str(expected.value)
 
 
-def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch):
-    for job in (1, 3):
-        gone = folder / "gone"
-        gone.mkdir(exist_ok=True)
-        listed = catalogue_scanning.item_folders(folder)
-        gone.rmdir()
-        monkeypatch.setattr(catalogue_scanning, "item_folders", lambda root, found=listed: found)
-        monkeypatch.setattr("embedder.catalogue.item_folders", lambda root, found=listed: found)
-        with pytest.raises(CatalogueError) as caught:
-            scan_catalogue(folder, job)
-        assert str(caught.value) == f"{gone}: cannot be read: No such file or directory"
+@pytest.mark.parametrize("name", ["8", "D", "aa"])  # read by another process each
+def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch, name, ended):
+    gone = folder / name
+    gone.mkdir()
+    listed = catalogue_scanning.item_folders(folder)
+    gone.rmdir()
+    monkeypatch.setattr(catalogue_scanning, "item_folders", lambda root: listed)
+    monkeypatch.setattr(catalogue_scanning, "_LOOKED_INTO", 3)
+    with pytest.raises(CatalogueError) as caught:
+        scan_catalogue(folder, 3)
+    assert str(caught.value) == f"{gone}: cannot be read: No such file or directory"
+    assert sorted(ended) == ([0, 0] if name == "8" else [0, 1])
 
 
-def test_a_changed_photo_of_many_folders_is_seen(tmp_path, embed, random_model):
-    folder = tmp_path / "catalogue"
-
-    def write(number, side):
-        Image.new("RGB", (side, side), (number, 0, 0)).save(folder / f"{number:04}" / "1.bmp")
-        os.utime(folder / f"{number:04}" / "1.bmp", (LONG_AGO, LONG_AGO))
-
-    def embedded(*options):
-        done = embed("build-index", "catalogue", "--model", random_model, *options)
-        return done.stderr.splitlines()[-1].partition("photos ")[2]
-
-    for number in range(2 * FEWEST_FOLDERS):
-        (folder / f"{number:04}").mkdir(parents=True)
-        if number < 20:
-            write(number, 8)
-        else:
-            shutil.copy2(folder / f"{number % 20:04}" / "1.bmp", folder / f"{number:04}")
-    assert embedded("--jobs", "2") == f"({2 * FEWEST_FOLDERS:,} embedded now)"
-    assert embedded("--jobs", "1") == "(0 embedded now)"
-    for number in (3, 4):  # one is looked at here, one by a child
-        write(number, 9)
-    assert embedded("--jobs", "2") == "(2 embedded now)"
+def test_an_index_of_what_several_processes_read(
+    folder, tmp_path, random_embedder, everything, ended
+):
+    for number, photo in enumerate(sorted(folder.rglob("*.[jJ][pP][gG]"))):
+        Image.new("RGB", (8, 8), (9 * number, 0, 0)).save(photo, "BMP")
+        os.utime(photo, (LONG_AGO, LONG_AGO))
+    index, fresh = tmp_path / "items.index", tmp_path / "fresh.index"
+    build_index(scan_catalogue(folder, 3), random_embedder, index, skip_empty=True)
+    for item in ITEMS[:3]:
+        Image.new("RGB", (9, 9), (0, len(item), 0)).save(folder / item / "2.jpg", "BMP")
+        os.utime(folder / item / "2.jpg", (LONG_AGO, LONG_AGO))
+    found = build_index(scan_catalogue(folder, 3), random_embedder, index, skip_empty=True)
+    assert found.embedded == 3
+    assert (
+        build_index(read_catalogue(folder), random_embedder, index, skip_empty=True).embedded == 0
+    )
+    build_index(read_catalogue(folder), random_embedder, fresh, skip_empty=True)
+    assert everything(index) == everything(fresh)
+    assert ended == [0] * 4

@@ -290,13 +290,15 @@ def test_a_photo_listed_twice_counts_twice_and_is_kept_once(folder, embedder, in
 
 
 def test_photos_of_the_middle_ages(tmp_path, embedder):
-    # In memory, where file systems are that know such times; others take the nearest they know.
+    # In memory, where file systems are that know such times.
     memory = Path("/dev/shm")
     with TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as root:
         photos = [Path(root, "catalogue", "a", f"{number}.bmp") for number in range(3)]
         for content, photo in enumerate(photos):
             write(photo, content)
             set_time(photo, -14 * 10**18)
+        if photos[0].stat().st_mtime_ns != -14 * 10**18:
+            pytest.skip("no file system here knows times before 1901")
         index = Path(root, "items.index")
         assert build(photos[0].parents[1], embedder, index).embedded == 3
         write(photos[1], 5)
