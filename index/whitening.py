@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from heapq import nsmallest
 from typing import TYPE_CHECKING
@@ -67,7 +68,7 @@ def rank(item_id: str) -> bytes:
 
 def put_spread(store: WritableStore, item: Item, running: RunningItem) -> None:
     """Add the spread of an item; `commit` keeps it."""
-    triangle = running.scatter()[np.triu_indices(store.info.dim)]
+    triangle = running.scatter()[_upper(store.info.dim)]
     numbers = np.concatenate([item.centroid, triangle]).astype("<f4").tobytes()
     content = struct.pack("<q", item.photos) + numbers
     store.put_spread(item.item_id, content + _checksum(item.item_id, content))
@@ -131,10 +132,15 @@ def _spread(item_id: str, content: object, dim: int) -> Spread | None:
     if _checksum(item_id, content[:-4]) != content[-4:]:
         return None
     numbers = np.frombuffer(content, dtype="<f4", offset=8, count=count)
-    scatter = np.zeros((dim, dim))
-    scatter[np.triu_indices(dim)] = numbers[dim:]
-    scatter += np.triu(scatter, 1).T
+    scatter, upper = np.empty((dim, dim)), _upper(dim)
+    scatter[upper] = scatter.T[upper] = numbers[dim:]
     return Spread(struct.unpack("<q", content[:8])[0], numbers[:dim], scatter)
+
+
+@lru_cache(1)
+def _upper(dim: int) -> tuple[npt.NDArray[np.int64], ...]:
+    """Where the upper triangle of a matrix is; found anew it takes longer than what is read."""
+    return np.triu_indices(dim)
 
 
 def _checksum(item_id: str, content: bytes) -> bytes:
