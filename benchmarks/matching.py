@@ -6,7 +6,8 @@ training nor the index saw. `--reliability FILE.svg` draws the reliability diagr
 each with its model and its photos (of `folds.py`), are measured together.
 
 Confidences are fitted to the photos of one half of the items and measured on those of the other
-half, both ways, for several seeded halves; all figures are over the answers of all of them. In each
+half, both ways, for several seeded halves; all figures are over the answers of all of them.
+`--fit-to 30 5` fits them to 5 photos each of 30 items, and measures on all other items. In each
 draw there are n candidates, drawn at random:
 
   each shown      as many photos as candidates, one of each (no more than there are items with
@@ -157,18 +158,30 @@ def calibrated(index: Path, model: Path, photos: LabelledVectors) -> Iterator[Ma
             yield matcher
 
 
-def halves(asked: LabelledVectors) -> Iterator[tuple[LabelledVectors, LabelledVectors]]:
-    """Photos to fit to and photos to measure on, by halves of the items."""
-    items = sorted(set(asked.items))
-    for seed in range(HALVES):
-        chosen = set(np.random.default_rng(seed).permutation(items)[: len(items) // 2].tolist())
-        inside = np.array([item in chosen for item in asked.items])
-        parts = [
-            LabelledVectors(asked.vectors[side], tuple(np.array(asked.items)[side].tolist()))
-            for side in (inside, ~inside)
-        ]
-        yield parts[0], parts[1]
-        yield parts[1], parts[0]
+def halves(
+    asked: LabelledVectors, few: tuple[int, int] | None
+) -> Iterator[tuple[LabelledVectors, LabelledVectors]]:
+    """Photos to fit to and photos to measure on, by halves of the items, both ways.
+
+    With `few`, numbers of items and of their photos, so many to fit to; the other items to measure.
+    """
+    items, labels = sorted(set(asked.items)), np.array(asked.items)
+    for seed in range(HALVES if few is None else 2 * HALVES):
+        rng = np.random.default_rng(seed)
+        chosen = rng.permutation(items)[: len(items) // 2 if few is None else few[0]]
+        inside = np.isin(labels, chosen)
+        if few is None:
+            yield labelled(asked, inside), labelled(asked, ~inside)
+            yield labelled(asked, ~inside), labelled(asked, inside)
+            continue
+        order = rng.permutation(np.flatnonzero(inside))
+        first = [at for item in chosen for at in order[labels[order] == item][: few[1]]]
+        yield labelled(asked, np.sort(first)), labelled(asked, ~inside)
+
+
+def labelled(asked: LabelledVectors, some: np.ndarray) -> LabelledVectors:
+    """Some of the photos."""
+    return LabelledVectors(asked.vectors[some], tuple(np.array(asked.items)[some].tolist()))
 
 
 def read_photos(folder: Path) -> tuple[Catalogue, list[str]]:
@@ -187,14 +200,18 @@ def embedded_photos(model: Path, folder: Path, most: int) -> LabelledVectors:
     catalogue, items = read_photos(folder)
     vectors = embedded(Embedder.open(model), catalogue)
     some = np.sort(np.random.default_rng(0).permutation(len(items))[:most])
-    return LabelledVectors(vectors[some], tuple(items[at] for at in some))
+    return labelled(LabelledVectors(vectors, tuple(items)), some)
 
 
 def measure(
-    index: Path, model: Path, asked: LabelledVectors, sizes: list[int]
+    index: Path,
+    model: Path,
+    asked: LabelledVectors,
+    sizes: list[int],
+    few: tuple[int, int] | None,
 ) -> Iterator[tuple[tuple[str, int, bool], list[Answer]]]:
     """Answers of each situation, size and way to match."""
-    for seed, (fitted, measured) in enumerate(halves(asked)):
+    for seed, (fitted, measured) in enumerate(halves(asked, few)):
         with calibrated(index, model, fitted) as matcher:
             for size in (n for n in sizes if n <= len(matcher.store)):
                 # As many answers a line, whether a draw gives two or two hundred.
@@ -235,14 +252,22 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[2, 5, 10, 20, 50, 100, 200])
     parser.add_argument("--most-photos", type=int, default=2000)
     parser.add_argument("--reliability", type=Path, help="write the diagram there")
+    parser.add_argument(
+        "--fit-to",
+        type=int,
+        nargs=2,
+        metavar=("ITEMS", "PHOTOS"),
+        help="instead of a half: so many items, so many photos of each",
+    )
     arguments = parser.parse_args()
+    few = tuple(arguments.fit_to) if arguments.fit_to else None
     found: dict[tuple[str, int, bool], list[Answer]] = {}
     for index, model, photos in zip(
         arguments.index, arguments.model, arguments.photos, strict=True
     ):
         asked = embedded_photos(model, photos, arguments.most_photos)
         print(f"{len(asked.items)} photos of {len(set(asked.items))} items, {2 * HALVES} halves")
-        for situation, new in measure(index, model, asked, arguments.sizes):
+        for situation, new in measure(index, model, asked, arguments.sizes, few):
             found.setdefault(situation, []).extend(new)
     print(
         f"{'':<31}{'right':>8}{'ECE':>8}{'chance':>8}{'sure':>9}{'wrong':>8}{'AUROC':>9}{'cosine':>8}",

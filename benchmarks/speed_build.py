@@ -9,15 +9,17 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import statistics
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from processes import EMBED, run
+from processes import EMBED, Spent, run
 from speed_data import MODELS, write_models
 
 from embedder import Embedder, read_catalogue
@@ -32,21 +34,18 @@ TURNS = 3
 
 
 def rate(work: Callable[[object], object], things: Sequence[object]) -> float:
-    """Things a second on all cores, each with an equal share; the best of some turns."""
+    """Things a second on all cores, each with an equal share."""
     jobs = default_jobs()
-    best = 0.0
-    for _ in range(TURNS):
-        threads = [
-            threading.Thread(target=lambda part: [work(thing) for thing in part], args=(part,))
-            for part in (things[first::jobs] for first in range(jobs))
-        ]
-        started = time.perf_counter()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        best = max(best, len(things) / (time.perf_counter() - started))
-    return best
+    threads = [
+        threading.Thread(target=lambda part: [work(thing) for thing in part], args=(part,))
+        for part in (things[first::jobs] for first in range(jobs))
+    ]
+    started = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return len(things) / (time.perf_counter() - started)
 
 
 def fully_decoded(path: str, size: int) -> np.ndarray:
@@ -71,38 +70,69 @@ def cosine(embedder: Embedder, paths: Sequence[str]) -> tuple[float, float]:
     return float(np.mean(found)), min(found)
 
 
-def compare(work: Path, catalogue: Path) -> None:
-    """Print the rates of one model on one catalogue."""
-    embedder = Embedder.open(work / "items.model")
-    size, paths = embedder.info.architecture.size, list(read_catalogue(catalogue).paths())
+class Turn(NamedTuple):
+    """Photos a second; seconds and megabytes of whole commands."""
+
+    decode: float
+    infer: float
+    ours: float
+    keras: float
+    command: Spent
+    keras_command: Spent
+
+    @property
+    def bound(self) -> float:
+        """Photos a second of decoding and inference with nothing between them."""
+        return 1 / (1 / self.decode + 1 / self.infer)
+
+
+def one_turn(work: Path, catalogue: Path, embedder: Embedder, paths: Sequence[str]) -> Turn:
+    """All of it once: the machine's speed goes up and down."""
+    size = embedder.info.architecture.size
     pixels = [prepare(path, size) for path in paths[:500]]
     decode = rate(lambda path: prepare(path, size), paths)  # type: ignore[arg-type]
-    infer = rate(embedder.embed_pixels, pixels * 4)  # type: ignore[arg-type]
-    bound = 1 / (1 / decode + 1 / infer)
-    ours, theirs, whole, naive = 0.0, 0.0, [], []
-    for _ in range(TURNS):
-        for name in ("items.index", "items.index.photos"):
-            (work / name).unlink(missing_ok=True)
-        started = time.perf_counter()
-        build_index(read_catalogue(catalogue), embedder, work / "items.index")
-        ours = max(ours, len(paths) / (time.perf_counter() - started))
-        for name in ("items.index", "items.index.photos"):
-            (work / name).unlink()
-        whole.append(run([EMBED, "build-index", catalogue], work))
-        naive.append(run([sys.executable, NAIVE, "items.keras", catalogue, "out.npz"], work))
-        with np.load(work / "out.npz") as found:
-            theirs = max(theirs, float(found["photos"] / found["seconds"]))
+    infer = rate(embedder.embed_pixels, pixels * max(1, 2000 // len(pixels)))  # type: ignore[arg-type]
+    remove_index(work)
+    started = time.perf_counter()
+    build_index(read_catalogue(catalogue), embedder, work / "items.index")
+    ours = len(paths) / (time.perf_counter() - started)
+    remove_index(work)
+    command = run([EMBED, "build-index", catalogue], work)
+    naive = run([sys.executable, NAIVE, "items.keras", catalogue, "out.npz"], work)
+    with np.load(work / "out.npz") as found:
+        keras = float(found["photos"] / found["seconds"])
+    return Turn(decode, infer, ours, keras, command, naive)
+
+
+def remove_index(work: Path) -> None:
+    """For a build from nothing."""
+    for name in ("items.index", "items.index.photos"):
+        (work / name).unlink(missing_ok=True)
+
+
+def compare(work: Path, catalogue: Path) -> None:
+    """Print the rates of one model on one catalogue: medians of some turns, and their ratios'."""
+    embedder = Embedder.open(work / "items.model")
+    paths = list(read_catalogue(catalogue).paths())
+    turns = [one_turn(work, catalogue, embedder, paths) for _ in range(TURNS)]
+
+    def of(figure: Callable[[Turn], float]) -> float:
+        return statistics.median(map(figure, turns))
+
     print(
-        f"{len(paths):>6} photos: decode {decode:,.0f}/s, infer {infer:,.0f}/s, bound "
-        f"{bound:,.0f}/s; ours {ours:,.0f}/s = {ours / bound:.2f} of it; Keras {theirs:,.0f}/s, "
-        f"ours {ours / theirs:.2f}x"
+        f"{len(paths):>6} photos: decode {of(lambda t: t.decode):,.0f}/s, infer "
+        f"{of(lambda t: t.infer):,.0f}/s, bound {of(lambda t: t.bound):,.0f}/s; ours "
+        f"{of(lambda t: t.ours):,.0f}/s = {of(lambda t: t.ours / t.bound):.2f} of it; Keras "
+        f"{of(lambda t: t.keras):,.0f}/s, ours {of(lambda t: t.ours / t.keras):.2f}x"
     )
     mean, lowest = cosine(embedder, paths[:: max(1, len(paths) // 500)])
-    (ours_s, ours_mb), (naive_s, naive_mb) = min(whole), min(naive)
     print(
-        f"{'':>6} whole commands {ours_s:.2f} s, {ours_mb:.0f} MB; Keras {naive_s:.2f} s, "
-        f"{naive_mb:.0f} MB: {naive_s / ours_s:.2f}x; cosine to full decoding: mean {mean:.5f}, "
-        f"lowest {lowest:.4f}",
+        f"{'':>6} whole commands {of(lambda t: t.command.seconds):.2f} s, "
+        f"{of(lambda t: t.command.megabytes):.0f} MB; Keras "
+        f"{of(lambda t: t.keras_command.seconds):.2f} s, "
+        f"{of(lambda t: t.keras_command.megabytes):.0f} MB: "
+        f"{of(lambda t: t.keras_command.seconds / t.command.seconds):.2f}x; cosine to full "
+        f"decoding: mean {mean:.5f}, lowest {lowest:.4f}",
         flush=True,
     )
 
