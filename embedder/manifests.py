@@ -56,7 +56,7 @@ def _csv_rows(manifest: Path) -> Iterator[tuple[str, str]]:
             for row in rows:
                 if not row:
                     continue
-                if len(row) < 2 or not row[0].strip() or not row[1].strip():
+                if len(row) < 2 or not row[0].strip() or not _is_path(row[1]):
                     where = f"{manifest}:{rows.line_num}"
                     raise CatalogueError(f"{where}: expected 'item_id,path', found {row}")
                 # Spaces as people put them behind commas; others are part of what is written.
@@ -97,12 +97,16 @@ def _parquet_rows(manifest: Path) -> Iterator[tuple[str, str]]:
 def _rows_of(manifest: Path, batch: Any, before: int) -> Iterator[tuple[str, str]]:
     columns = [_texts(manifest, batch, name) for name in _COLUMNS]
     for row, (item_id, path) in enumerate(zip(*columns, strict=True), before + 1):
-        if not (item_id and item_id.strip() and path and path.strip()):
+        if not (item_id and item_id.strip() and path and _is_path(path)):
             raise CatalogueError(
                 f"{manifest}: row {row}: expected 'item_id' and 'path', found "
                 f"{in_one_line([item_id, path])}"
             )
         yield item_id, path
+
+
+def _is_path(text: str) -> bool:
+    return bool(text.strip()) and "\0" not in text  # no file is called so, and no system takes it
 
 
 def _texts(manifest: Path, batch: Any, name: str) -> list[str | None]:

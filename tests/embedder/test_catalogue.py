@@ -138,6 +138,7 @@ def test_absolute_paths_of_a_manifest_are_kept(tmp_path: Path):
         ("id,file\na,1.jpg\n", 1, "found 'id,file'"),
         ("item_id\n", 1, "found 'item_id'"),
         ("item_id,path\na,1.jpg\nb\n", 3, "found ['b']"),
+        ("item_id,path\na,1.jpg\nb,2\0.jpg\n", 3, "found ['b', '2\\x00.jpg']"),
         ("item_id,path\n\n\na,\n", 4, "found ['a', '']"),
         ('item_id,path\n"a\nb",1.jpg\n , \n', 4, "found [' ', ' ']"),
     ],

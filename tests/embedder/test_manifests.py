@@ -87,6 +87,7 @@ def test_few_rows_are_held_at_a_time(tmp_path):
         ((None, "1.jpg"), "[None, '1.jpg']"),
         (("", "1.jpg"), "['', '1.jpg']"),
         (("a", "\t"), "['a', '\\t']"),
+        (("a", "1\0.jpg"), "['a', '1\\x00.jpg']"),
     ],
 )
 def test_a_row_without_a_value_is_named(tmp_path, row, said):
