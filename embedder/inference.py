@@ -145,11 +145,22 @@ class Embedder:
             most: pixels that it may have; of a JPEG as it is, not as it is decoded.
         """
         try:
-            return self.embed_pixels(prepare(photo, self.info.architecture.size, name, most))
+            pixels = prepare(photo, self.info.architecture.size, name, most)
         except PhotoError as error:
             return error
+        return self.embed_prepared(pixels, name or photo_name(photo))
+
+    def embed_prepared(self, pixels: Pixels, name: str) -> Vector | PhotoError:
+        """`embed_one` of a photo that is prepared already.
+
+        Args:
+            pixels: uint8 (size, size, 3).
+            name: what an error calls it.
+        """
+        try:
+            return self.embed_pixels(pixels)
         except NoVectorError as error:
-            return PhotoError(name or photo_name(photo), str(error))
+            return PhotoError(name, str(error))
 
     def embed_pixels(self, pixels: Pixels) -> Vector:
         """Embed one prepared photo: uint8 (size, size, 3) -> float32 (dim,) of unit norm.

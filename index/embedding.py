@@ -13,7 +13,6 @@ from typing import NamedTuple
 from embedder.catalogue import Catalogue, photo_states
 from embedder.errors import PhotoError
 from embedder.inference import Embedder, Vector
-from embedder.litert import NoVectorError
 from embedder.parallel import ordered_map
 from embedder.photos import Pixels, photo_name, prepare, read_photo
 from index.kept_photos import KeptPhoto, KeptPhotos
@@ -214,8 +213,7 @@ def _look(asked: _Asked, size: int) -> _Answer | _Prepared:
 
 
 def _embed(embedder: Embedder, asked: _Asked, photo: _Prepared) -> _Answer:
-    try:
-        vector = embedder.embed_pixels(photo.pixels)
-    except NoVectorError as error:
-        return _Answer(photo.state, PhotoError(photo_name(asked.photo), str(error)), False)
+    vector = embedder.embed_prepared(photo.pixels, photo_name(asked.photo))
+    if isinstance(vector, PhotoError):
+        return _Answer(photo.state, vector, False)
     return _Answer(photo.state, KeptPhoto(*photo.state, photo.digest, vector), True)

@@ -35,12 +35,13 @@ class Cluster:
 
     def __init__(self, folder):
         self._folder, self.processes = folder, []
-        self._start("dask_scheduler", "--port", "0", "--scheduler-file", folder / "scheduler.json")
+        noted = folder / "scheduler.json"
+        self._start("dask_scheduler", "--port", "0", "--scheduler-file", noted)
         until = time.monotonic() + 60
-        while not (folder / "scheduler.json").exists():
+        while not (noted.exists() and noted.read_text().rstrip().endswith("}")):  # it is written
             assert time.monotonic() < until
             time.sleep(0.05)
-        self.address = json.loads((folder / "scheduler.json").read_text())["address"]
+        self.address = json.loads(noted.read_text())["address"]
 
     def _start(self, what, *arguments):
         command = [sys.executable, "-m", f"distributed.cli.{what}", "--no-dashboard", *arguments]
