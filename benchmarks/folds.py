@@ -12,16 +12,9 @@ product is held out as it looks in other shops and on other days, as in `hard_sp
 
 from __future__ import annotations
 
-import argparse
-import os
-from itertools import islice
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
-from hard_split import SIZE, frozen_features, link
-
-from embedder import read_catalogue
+from hard_split import link, products
 
 FOLDS = 3
 
@@ -36,22 +29,14 @@ def folds(features: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
 
 def main() -> None:
     """Write the splits."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path)
-    data = Path(os.environ.get("EMBED_REAL_DATA", "../shared/data"))
-    parser.add_argument("--data", type=Path, default=data)
-    arguments = parser.parse_args()
-    weights = arguments.data / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
-    catalogue = read_catalogue(arguments.data / "grocery" / "train")
-    features = iter(frozen_features(list(catalogue.paths()), SIZE, weights))
+    out, found = products(__doc__.splitlines()[0])
     counts = [0] * FOLDS
-    for item, photos in catalogue.items.items():
-        held_out_by = folds(np.stack(list(islice(features, len(photos)))))
-        for path, own in zip(map(Path, photos), held_out_by.tolist(), strict=True):
+    for item, photos, features in found:
+        for path, own in zip(photos, folds(features).tolist(), strict=True):
             for fold in range(FOLDS):
-                link(path, arguments.out / str(fold) / ("val" if fold == own else "train") / item)
+                link(path, out / str(fold) / ("val" if fold == own else "train") / item)
             counts[own] += 1
-    print(f"{arguments.out}: {' + '.join(map(str, counts))} photos held out")
+    print(f"{out}: {' + '.join(map(str, counts))} photos held out")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -68,9 +68,11 @@ def link(photo: Path, folder: Path) -> None:
     (folder / photo.name).symlink_to(photo.absolute())
 
 
-def main() -> None:
-    """Write the split."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def products(
+    description: str,
+) -> tuple[Path, Iterator[tuple[str, list[Path], npt.NDArray[np.float32]]]]:
+    """What the command line says: where to write; products, their photos and frozen features."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("out", type=Path)
     data = Path(os.environ.get("EMBED_REAL_DATA", "../shared/data"))
     parser.add_argument("--data", type=Path, default=data)
@@ -78,14 +80,23 @@ def main() -> None:
     weights = arguments.data / "weights" / "mobilenet_2_5_224_tf_no_top.h5"
     catalogue = read_catalogue(arguments.data / "grocery" / "train")
     features = iter(frozen_features(list(catalogue.paths()), SIZE, weights))
+    found = (
+        (item, list(map(Path, photos)), np.stack(list(islice(features, len(photos)))))
+        for item, photos in catalogue.items.items()
+    )
+    return arguments.out, found
+
+
+def main() -> None:
+    """Write the split."""
+    out, found = products(__doc__.splitlines()[0])
     counts = {"train": 0, "val": 0}
-    for item, photos in catalogue.items.items():
-        own = np.stack(list(islice(features, len(photos))))
-        for path, odd in zip(map(Path, photos), odd_ones(own), strict=True):
+    for item, photos, own in found:
+        for path, odd in zip(photos, odd_ones(own), strict=True):
             part = "val" if odd else "train"
-            link(path, arguments.out / part / item)
+            link(path, out / part / item)
             counts[part] += 1
-    print(f"{arguments.out}: {counts['train']} photos to train on, {counts['val']} to choose by")
+    print(f"{out}: {counts['train']} photos to train on, {counts['val']} to choose by")
 
 
 if __name__ == "__main__":

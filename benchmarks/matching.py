@@ -47,6 +47,7 @@ SCENES = ("each shown", "half missing", "half unknown")
 _MOST_ANSWERS = 8_000  # a line
 
 Answer = tuple[Match, str, float, str, int]
+Split = tuple[LabelledVectors, LabelledVectors]  # to fit to, and to measure on
 
 
 @dataclass(frozen=True)
@@ -158,24 +159,25 @@ def calibrated(index: Path, model: Path, photos: LabelledVectors) -> Iterator[Ma
             yield matcher
 
 
-def halves(
-    asked: LabelledVectors, few: tuple[int, int] | None
-) -> Iterator[tuple[LabelledVectors, LabelledVectors]]:
-    """Photos to fit to and photos to measure on, by halves of the items, both ways.
+def halves(asked: LabelledVectors) -> Iterator[Split]:
+    """Photos to fit to and photos to measure on, by halves of the items, both ways."""
+    items = sorted(set(asked.items))
+    for seed in range(HALVES):
+        chosen = np.random.default_rng(seed).permutation(items)[: len(items) // 2]
+        inside = np.isin(asked.items, chosen)
+        yield labelled(asked, inside), labelled(asked, ~inside)
+        yield labelled(asked, ~inside), labelled(asked, inside)
 
-    With `few`, numbers of items and of their photos, so many to fit to; the other items to measure.
-    """
-    items, labels = sorted(set(asked.items)), np.array(asked.items)
-    for seed in range(HALVES if few is None else 2 * HALVES):
+
+def few_and_others(asked: LabelledVectors, items: int, photos: int) -> Iterator[Split]:
+    """So many photos each of so many items to fit to; those of the other items to measure on."""
+    labels = np.array(asked.items)
+    for seed in range(2 * HALVES):
         rng = np.random.default_rng(seed)
-        chosen = rng.permutation(items)[: len(items) // 2 if few is None else few[0]]
+        chosen = rng.permutation(sorted(set(asked.items)))[:items]
         inside = np.isin(labels, chosen)
-        if few is None:
-            yield labelled(asked, inside), labelled(asked, ~inside)
-            yield labelled(asked, ~inside), labelled(asked, inside)
-            continue
         order = rng.permutation(np.flatnonzero(inside))
-        first = [at for item in chosen for at in order[labels[order] == item][: few[1]]]
+        first = [at for item in chosen for at in order[labels[order] == item][:photos]]
         yield labelled(asked, np.sort(first)), labelled(asked, ~inside)
 
 
@@ -204,14 +206,10 @@ def embedded_photos(model: Path, folder: Path, most: int) -> LabelledVectors:
 
 
 def measure(
-    index: Path,
-    model: Path,
-    asked: LabelledVectors,
-    sizes: list[int],
-    few: tuple[int, int] | None,
+    index: Path, model: Path, splits: Iterator[Split], sizes: list[int]
 ) -> Iterator[tuple[tuple[str, int, bool], list[Answer]]]:
     """Answers of each situation, size and way to match."""
-    for seed, (fitted, measured) in enumerate(halves(asked, few)):
+    for seed, (fitted, measured) in enumerate(splits):
         with calibrated(index, model, fitted) as matcher:
             for size in (n for n in sizes if n <= len(matcher.store)):
                 # As many answers a line, whether a draw gives two or two hundred.
@@ -260,14 +258,15 @@ def main() -> None:
         help="instead of a half: so many items, so many photos of each",
     )
     arguments = parser.parse_args()
-    few = tuple(arguments.fit_to) if arguments.fit_to else None
     found: dict[tuple[str, int, bool], list[Answer]] = {}
     for index, model, photos in zip(
         arguments.index, arguments.model, arguments.photos, strict=True
     ):
         asked = embedded_photos(model, photos, arguments.most_photos)
         print(f"{len(asked.items)} photos of {len(set(asked.items))} items, {2 * HALVES} halves")
-        for situation, new in measure(index, model, asked, arguments.sizes, few):
+        few = arguments.fit_to
+        splits = few_and_others(asked, *few) if few else halves(asked)
+        for situation, new in measure(index, model, splits, arguments.sizes):
             found.setdefault(situation, []).extend(new)
     print(
         f"{'':<31}{'right':>8}{'ECE':>8}{'chance':>8}{'sure':>9}{'wrong':>8}{'AUROC':>9}{'cosine':>8}",

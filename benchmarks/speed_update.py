@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import statistics
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from operator import truediv
 from pathlib import Path
 
 import numpy as np
@@ -98,8 +100,8 @@ def measure_update(work: Path, data: Path, search: Path) -> None:
         time.sleep(3)  # until their times of change can be relied on
         scans.append(show("bare scan", [sys.executable, "-c", SCAN, "catalogue"]))
         updates.append(show(f"{NEW} new photos", build))
-    ratios = sorted(update / scan for scan, update in zip(scans, updates, strict=True))
-    print(f"{NEW} new photos / bare scan, median of {TURNS} turns: {ratios[TURNS // 2]:.2f}")
+    ratio = statistics.median(map(truediv, updates, scans))
+    print(f"{NEW} new photos / bare scan, median of {TURNS} turns: {ratio:.2f}")
     measure_adding(work / "items.model", sources[:10], search)
 
 
