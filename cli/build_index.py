@@ -163,15 +163,18 @@ def _refuse_index_of_photos(index: Place) -> None:
 def _embedded_here(
     catalogue: Path, model: Path, index: Place, options: dict[str, Any]
 ) -> BuildReport:
-    from embedder import Embedder
-    from embedder.quiet import native_output_silenced
-    from index import build_index as build
-    from index import scan_catalogue
+    from index.catalogue_scanning import begun_scan
 
-    found = scan_catalogue(catalogue, options["jobs"])
-    embedder = Embedder.open(model)
-    with native_output_silenced():
-        embedder.warm_up()
+    with begun_scan(catalogue, options["jobs"]) as finish:
+        # What takes long to import, while other processes read.
+        from embedder import Embedder
+        from embedder.quiet import native_output_silenced
+        from index import build_index as build
+
+        embedder = Embedder.open(model)
+        with native_output_silenced():
+            embedder.warm_up()
+        found = finish()
     with photo_progress("Embedding") as show:
         return build(found, embedder, index, on_progress=show, **options)
 

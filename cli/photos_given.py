@@ -93,7 +93,7 @@ def _folder_errors() -> Iterator[None]:
 
 def _in_folder(folder: Path) -> list[Path | Views]:
     """The photos in a folder, and each folder in it as one object."""
-    from embedder.photos import list_photos
+    from embedder.photo_names import list_photos
     from index import Views
 
     objects: list[Path | Views] = [*list_photos(folder)]

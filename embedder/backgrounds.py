@@ -17,7 +17,8 @@ from scipy import ndimage
 
 from embedder.errors import PhotoError, TrainingError
 from embedder.parallel import ordered_map
-from embedder.photos import FILL, Photo, Pixels, flat, list_photos, opened, pad, scaled
+from embedder.photo_names import list_photos
+from embedder.photos import FILL, Photo, Pixels, flat, opened, pad, scaled
 from embedder.sampling import evenly
 
 Mask = npt.NDArray[np.uint8]

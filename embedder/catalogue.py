@@ -13,7 +13,7 @@ from pathlib import Path
 
 from embedder.errors import CatalogueError
 from embedder.manifests import is_manifest, manifest_rows, root_of
-from embedder.photos import PHOTO_SUFFIXES
+from embedder.photo_names import is_photo
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def read_catalogue(source: str | os.PathLike[str]) -> Catalogue:
     return catalogue_of(path, items)
 
 
-def catalogue_of(source: Path, items: dict[str, list[str]]) -> Catalogue:
-    """A catalogue of what was found at its source: ids as they are there, and paths.
+def catalogue_of(source: Path, items: dict[str, tuple[str, ...]]) -> Catalogue:
+    """A catalogue of what was found at its source: ids as they are there, and paths in order.
 
     Raises:
         CatalogueError: an id is not one that a list can hold, or two are the same.
@@ -121,20 +121,22 @@ def is_listable(item_id: str) -> bool:
     """Whether a list of candidates can hold an id: as one line, with nothing lost around it."""
     # A byte order mark in front would be taken for that of the list.
     bare = item_id.strip() == item_id and not item_id.startswith(("#", "\ufeff"))
-    return bool(item_id) and bare and not any(map(_ends_lines, item_id))
+    # What can be printed ends no line, and is what ids are made of.
+    one_line = item_id.isprintable() or not any(map(_ends_lines, item_id))
+    return bool(item_id) and bare and one_line
 
 
 def _ends_lines(char: str) -> bool:
     return unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")
 
 
-def _checked_ids(source: Path, items: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:
+def _checked_ids(source: Path, items: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     checked: dict[str, tuple[str, ...]] = {}
     for name in sorted(items):
         item = checked_id(name, str(source))
         if item in checked:
             raise CatalogueError(f"{source}: two items are called '{item}', in two Unicode forms")
-        checked[item] = tuple(sorted(items[name]))
+        checked[item] = items[name]
     return dict(sorted(checked.items()))
 
 
@@ -161,10 +163,10 @@ def _relative(photo: str, root: str) -> str:
         return photo
 
 
-def _read_folder(root: Path) -> dict[str, list[str]]:
+def _read_folder(root: Path) -> dict[str, tuple[str, ...]]:
     items = photos_in(item_folders(root))
     if not items:
-        loose = any(_is_photo(name.name) for name in root.iterdir())
+        loose = any(is_photo(name.name) for name in root.iterdir())
         found = "photos but no folder" if loose else "no folder"
         found += ": put the photos of each item into a folder named by its id"
         raise CatalogueError(
@@ -184,14 +186,14 @@ def item_folders(root: Path) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def photos_in(folders: dict[str, str]) -> dict[str, list[str]]:
+def photos_in(folders: dict[str, str]) -> dict[str, tuple[str, ...]]:
     """The paths of the photos of each item, in order: names and folders.
 
     Raises:
         CatalogueError: a folder cannot be read.
     """
     with _read_errors():
-        return {name: sorted(photos_below(folder)) for name, folder in folders.items()}
+        return {name: tuple(sorted(photos_below(folder))) for name, folder in folders.items()}
 
 
 @contextmanager
@@ -204,20 +206,14 @@ def _read_errors() -> Iterator[None]:
 
 def photos_below(folder: str) -> list[str]:
     """The paths of the photos in a folder and the folders in it, in no order; no hidden ones."""
-    photos: list[str] = []
     with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                photos += photos_below(entry.path)
-            elif _is_photo(entry.name):
-                photos.append(entry.path)
+        shown = [entry for entry in entries if not entry.name.startswith(".")]
+    folders = {entry.path for entry in shown if entry.is_dir(follow_symlinks=False)}
+    photos = [entry.path for entry in shown if is_photo(entry.name)]
+    if folders:
+        photos = [path for path in photos if path not in folders]
+        photos += chain.from_iterable(map(photos_below, folders))
     return photos
-
-
-def _is_photo(name: str) -> bool:
-    return name[name.rfind(".") :].lower() in PHOTO_SUFFIXES  # there may be a million of them
 
 
 def catalogue_rows(source: Path) -> Iterator[tuple[str, str | None]]:
@@ -243,10 +239,10 @@ def catalogue_rows(source: Path) -> Iterator[tuple[str, str | None]]:
         yield from ((name, photo) for photo in photos or (None,))
 
 
-def _read_manifest(manifest: Path) -> dict[str, list[str]]:
+def _read_manifest(manifest: Path) -> dict[str, tuple[str, ...]]:
     items: dict[str, list[str]] = {}
     for item_id, photo in manifest_rows(manifest):
         items.setdefault(item_id, []).append(str(manifest.parent / photo))
     if not items:
         raise CatalogueError(f"{manifest}: expected rows of item_id,path; found none")
-    return items
+    return {item_id: tuple(sorted(photos)) for item_id, photos in items.items()}

@@ -17,11 +17,7 @@ REFUSED = 3  # a child says why on its standard output
 
 
 def run_apart(
-    module: str,
-    arguments: Sequence[str],
-    seconds: float | None,
-    output: IO[bytes],
-    given: IO[bytes] | None = None,
+    module: str, arguments: Sequence[str], seconds: float | None, output: IO[bytes]
 ) -> int | None:
     """Run a module of ours in a process of its own.
 
@@ -30,18 +26,15 @@ def run_apart(
         arguments: of its command line.
         seconds: after which it is given up; None for never.
         output: an open file, which gets its standard output.
-        given: an open file, which is its standard input; nothing unless given.
 
     Returns:
         its exit status; None if it was given up.
     """
-    # Of the packages as they are here; never of the working folder, which may be a stranger's.
-    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", module, *arguments],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-            stdin=given or subprocess.DEVNULL,
+            _command(module, arguments),
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.DEVNULL,
             timeout=seconds,
@@ -49,6 +42,35 @@ def run_apart(
     except subprocess.TimeoutExpired:
         return None
     return done.returncode
+
+
+def start_apart(module: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start a module of ours in a process of its own, to talk to through pipes.
+
+    Args:
+        module: its name.
+        arguments: of its command line.
+
+    Raises:
+        OSError: there is no room for another process.
+    """
+    return subprocess.Popen(
+        _command(module, arguments),
+        env=_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _command(module: str, arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def _environment() -> dict[str, str]:
+    # Of the packages as they are here; never of the working folder, which may be a stranger's.
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def ending(status: int) -> str:

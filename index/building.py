@@ -23,7 +23,7 @@ from embedder.inference import Embedder, Vector
 from embedder.photos import photo_name
 from index import whitening
 from index.catalogue_scanning import Scanned
-from index.changes import copy_or_new, remove_changed, signature, signatures_of
+from index.changes import copy_or_new, remove_changed
 from index.database import (
     is_damage,
     is_damaged_index,
@@ -32,11 +32,12 @@ from index.database import (
     refuse_folder,
     refuse_newer,
 )
-from index.embedding import Embedded, State, embed_photos
+from index.embedding import Embedded, embed_photos
 from index.finishing import finish_ready_made, finish_trained, items_to_fit, photos_to_fit
 from index.kept_photos import DamagedKeptError, KeptPhotos, kept_beside
 from index.places import DatabaseUrl, Where, place_of
 from index.schema import IndexInfo
+from index.signatures import State, signature, signatures_of
 from index.statistics import gather
 from index.store import Store
 from index.store_writing import WritableStore

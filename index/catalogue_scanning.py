@@ -1,19 +1,18 @@
-"""Reading a large catalogue folder with the states of its photo files, in several processes.
+"""Reading a catalogue with the states of its photo files, a large folder in several processes.
 
 A million photos take a million calls of a microsecond each, and Python as long again: threads wait
-for each other then. As a program, `python -m index.catalogue_scanning` reads the folders that its
-standard input names, as JSON, and writes what it found to its standard output.
+for each other then. The folders are handed out in parts, to whoever is through with the last one.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import NamedTuple
 
 from embedder.catalogue import (
@@ -24,15 +23,15 @@ from embedder.catalogue import (
     read_catalogue,
     same_form,
 )
-from embedder.children import run_apart
+from embedder.children import start_apart
 from embedder.parallel import default_jobs
-from index.changes import signatures_of
+from index.folder_reading import Folders, Found, LostReaderError, read_by, read_folders
+from index.signatures import signatures_of
 
 PHOTOS_A_PROCESS = 50_000  # at least: the start of one takes as long as 15,000
 _LOOKED_INTO = 50  # folders, to see how many photos there are
 _MOST_PROCESSES = 8
-
-_Found = dict[str, tuple[list[str], bytes]]  # photos and signature, by folder
+_FOLDERS_IN_A_PART = 20, 1000  # at least and at most
 
 
 class Scanned(NamedTuple):
@@ -59,60 +58,87 @@ def scan_catalogue(source: str | os.PathLike[str], jobs: int | None = None) -> S
     Raises:
         CatalogueError, MissingExtraError: as `read_catalogue`.
     """
+    with begun_scan(source, jobs) as finish:
+        return finish()
+
+
+@contextmanager
+def begun_scan(
+    source: str | os.PathLike[str], jobs: int | None = None
+) -> Iterator[Callable[[], Scanned]]:
+    """Begin `scan_catalogue`: other processes read while the block does something else.
+
+    Takes and raises what `scan_catalogue` does.
+
+    Yields:
+        what reads the rest, and gives all of it.
+    """
     source = Path(source)
     folders = item_folders(source) if source.is_dir() else {}
     count = min(jobs or default_jobs(), _MOST_PROCESSES, _photos(folders) // PHOTOS_A_PROCESS)
     if count < 2:
         catalogue = read_catalogue(source)
-        return Scanned(catalogue, signatures_of(catalogue))
-    names = list(folders)
-    parts = [{name: folders[name] for name in names[number::count]} for number in range(count)]
-    with ThreadPoolExecutor(count - 1) as children:
-        given = [children.submit(_read_apart, source, part) for part in parts[1:]]
-        found = _read(source, parts[0])
-        for part, child in zip(parts[1:], given, strict=True):
-            # What is wrong with a folder is said here, not by a child.
-            found.update(child.result() or _read(source, part))
-    catalogue = catalogue_of(source, {name: photos for name, (photos, _) in found.items()})
-    signs = {same_form(name): sign for name, (_, sign) in found.items()}
-    # In the order of the catalogue: that of the rows in an index.
-    return Scanned(catalogue, {item: signs[item] for item in catalogue.items})
+        scanned = Scanned(catalogue, signatures_of(catalogue))
+        yield lambda: scanned
+        return
+    waiting, found = deque(_parts(folders, count)), Found()
+    with ThreadPoolExecutor(count - 1) as pool:
+        given = [pool.submit(_read_apart, source, waiting, found) for _ in range(count - 1)]
+        try:
+            yield lambda: _finish(source, waiting, found, given)
+        finally:
+            waiting.clear()
 
 
-def _photos(folders: dict[str, str]) -> int:
+def _photos(folders: Folders) -> int:
     """How many photos there are, about."""
     some = dict(islice(folders.items(), _LOOKED_INTO))
     return sum(map(len, photos_in(some).values())) * len(folders) // max(1, len(some))
 
 
-def _read(root: Path, folders: dict[str, str]) -> _Found:
-    listed = photos_in(folders)
-    signs = signatures_of(Catalogue(root, {name: tuple(row) for name, row in listed.items()}))
-    return {name: (photos, signs[name]) for name, photos in listed.items()}
+def _finish(
+    root: Path, waiting: deque[Folders], found: Found, children: Sequence[Future[None]]
+) -> Scanned:
+    # Twice: a child that is lost gives back what it was to read, for this process to read it, or
+    # to say what is wrong with a folder.
+    for _ in range(2):
+        for part in _taken(waiting):
+            found.update(read_folders(root, part))
+        for child in children:
+            child.result()
+    catalogue = catalogue_of(root, {name: photos for name, (photos, _) in found.items()})
+    signs = {same_form(name): sign for name, (_, sign) in found.items()}
+    # In the order of the catalogue: that of the rows in an index.
+    return Scanned(catalogue, {item: signs[item] for item in catalogue.items})
 
 
-def _read_apart(root: Path, folders: dict[str, str]) -> _Found | None:
-    """`_read` in a process of its own; None if it did not come to its end."""
+def _parts(folders: Folders, count: int) -> Iterator[Folders]:
+    """Smaller and smaller ones, so that all are through at about the same time."""
+    least, most = _FOLDERS_IN_A_PART
+    names = list(folders)
+    while names:
+        size = min(most, max(least, len(names) // (3 * count)))
+        yield {name: folders[name] for name in names[:size]}
+        names = names[size:]
+
+
+def _taken(waiting: deque[Folders]) -> Iterator[Folders]:
+    """Parts, as long as no other thread has taken the last one."""
+    with suppress(IndexError):
+        while True:
+            yield waiting.popleft()
+
+
+def _read_apart(root: Path, waiting: deque[Folders], found: Found) -> None:
+    """Have parts read by a process of its own, until there are none or it is lost."""
     try:
-        with TemporaryFile() as given, TemporaryFile() as output:
-            given.write(json.dumps([str(root), folders]).encode())
-            given.seek(0)
-            if run_apart("index.catalogue_scanning", [], None, output, given) != 0:
-                return None
-            output.seek(0)
-            rows = json.load(output)
-        return {name: (photos, bytes.fromhex(sign)) for name, photos, sign in rows}
-    # There is no room, for a file or for another process; or something else writes to its output.
-    except (OSError, ValueError):
-        return None
-
-
-def _child() -> None:
-    root, folders = json.load(sys.stdin)
-    found = _read(Path(root), folders)
-    rows = [(name, photos, sign.hex()) for name, (photos, sign) in found.items()]
-    sys.stdout.write(json.dumps(rows))
-
-
-if __name__ == "__main__":
-    _child()
+        process = start_apart("index.folder_reading", [str(root)])
+    except OSError:  # there is no room for another process
+        return
+    with process:
+        for part in _taken(waiting):
+            try:
+                found.update(read_by(process, part))
+            except LostReaderError:
+                waiting.append(part)
+                return

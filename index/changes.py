@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from array import array
 from collections.abc import Container
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from embedder.catalogue import Catalogue
 from embedder.errors import IndexFileError
 from index.calibration import read_calibration
 from index.database import (
@@ -19,29 +15,11 @@ from index.database import (
     sqlite_errors,
     undo_half_done,
 )
-from index.embedding import State, settled_states
 from index.salvaging import salvage
 from index.schema import MEND, IndexInfo, OtherFileError
 from index.store_writing import WritableStore
 
 ADDED_BY_HAND = b""  # the signature of an item that no catalogue speaks for
-
-
-def signatures_of(catalogue: Catalogue) -> dict[str, bytes]:
-    """Of each item, what changes when its photo files do: 16 bytes."""
-    return {
-        item: signature(catalogue.within(photos), settled_states(photos))
-        for item, photos in catalogue.items.items()
-    }
-
-
-def signature(names: list[str], states: list[State]) -> bytes:
-    """Of an item, by what its photos are called in the catalogue and the states of their files."""
-    # There may be a million of them: `repr` of all takes twice as long. No name holds a NUL.
-    called = "\0".join(names).encode(errors="surrogatepass")
-    return hashlib.blake2b(
-        called + array("q", chain.from_iterable(states)).tobytes(), digest_size=16
-    ).digest()
 
 
 class Start(NamedTuple):

@@ -25,8 +25,9 @@ from embedder.photos import photo_name
 from embedder.quiet import native_output_silenced
 from index.chunk_vectors import read_chunk, write_chunk
 from index.chunks import Chunk
-from index.embedding import Embedded, State, look_up_photos, settled_states
+from index.embedding import Embedded, look_up_photos
 from index.partials import Partial, Run, Seen, Vectored
+from index.signatures import State, settled_states
 from index.statistics import RunningItem
 
 

@@ -10,20 +10,16 @@ from contextlib import closing
 from functools import partial
 from typing import NamedTuple
 
-from embedder.catalogue import Catalogue, photo_states
+from embedder.catalogue import Catalogue
 from embedder.errors import PhotoError
 from embedder.inference import Embedder, Vector
 from embedder.parallel import ordered_map
 from embedder.photos import Pixels, photo_name, prepare, read_photo
 from index.kept_photos import KeptPhoto, KeptPhotos
+from index.signatures import State, settled_states
 
 # A thread takes so many photos at once: one by one, handing them over takes 5 % of the time.
 _PHOTOS_AT_ONCE = 16
-# A file that was changed in the last moments may change again without its time telling.
-_SETTLED_AFTER_NS = 2_000_000_000
-_EARLIEST = -(2**63)  # that SQLite can hold: some file systems know the Middle Ages
-
-State = tuple[int, int]
 Known = Callable[[str], dict[bytes, KeptPhoto]]  # what was kept of an item, by name
 
 
@@ -71,20 +67,6 @@ class _Answer(NamedTuple):
     state: State
     result: KeptPhoto | PhotoError
     new: bool
-
-
-def settled_states(photos: Sequence[str]) -> list[State]:
-    """Sizes and times of change of photo files, to compare with those of an earlier build.
-
-    A file that was changed just before gets the present time instead of its own, and so is looked
-    at again next time; as is one whose time is no 64-bit number.
-    """
-    now = time.time_ns()
-    settled = now - _SETTLED_AFTER_NS
-    return [
-        state if _EARLIEST < state[1] < settled else (state[0], now)
-        for state in photo_states(photos)
-    ]
 
 
 def embed_photos(

@@ -192,13 +192,16 @@ class KeptPhotos:
             )
 
     def _items(self) -> Iterator[bytes]:
-        """The ids of all items, one by one: DISTINCT would read all photos."""
-        query = "SELECT min(item_id) FROM photos"
-        (item_id,) = self._connection.execute(query).fetchone()
-        while item_id is not None:
-            yield item_id
-            after = f"{query} WHERE item_id > CAST(? AS TEXT)"
-            (item_id,) = self._connection.execute(after, (item_id,)).fetchone()
+        """The ids of all items, from each to the next: DISTINCT would read all photos."""
+        first = "SELECT min(item_id) AS id FROM photos"
+        after = "SELECT (SELECT min(item_id) FROM photos WHERE item_id > id) FROM items"
+        yield from (
+            item_id
+            for (item_id,) in self._connection.execute(
+                f"WITH RECURSIVE items AS ({first} UNION ALL {after} WHERE id IS NOT NULL) "
+                "SELECT id FROM items WHERE id IS NOT NULL"
+            )
+        )
 
     def commit(self) -> None:
         """Make what was kept so far last, whatever happens afterwards."""

@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from embedder.errors import PhotoError
 from embedder.photos import photo_name
-from index.changes import signature
 from index.rows import Item
+from index.signatures import signature
 from index.statistics import RunningItem
 
 

@@ -41,12 +41,13 @@ class Spread:
     Attributes:
         photos: of the item.
         centroid: float32 (dim,).
-        scatter: (dim, dim), sum of the outer products of the deviations from the mean.
+        triangle: float32, the upper triangle, row by row, of the sum (dim, dim) of the outer
+            products of the deviations from the mean.
     """
 
     photos: int
     centroid: npt.NDArray[np.float32]
-    scatter: npt.NDArray[np.float64]
+    triangle: npt.NDArray[np.float32]
 
 
 def sample(photos: Mapping[str, Sequence[object]]) -> frozenset[str]:
@@ -91,11 +92,13 @@ def without_spread(store: WritableStore, items: frozenset[str]) -> frozenset[str
 def fit(store: WritableStore) -> ScoreSpace | None:
     """The score space of the spreads in a store; None if there are too few photos for one."""
     dim = store.info.dim
-    scatter, freedom, centroids = np.zeros((dim, dim)), 0, []
+    triangle, freedom, centroids = np.zeros(dim * (dim + 1) // 2), 0, []
     for _, spread in whole_spreads(store):
-        scatter += spread.scatter
+        triangle += spread.triangle
         freedom += spread.photos - 1
         centroids.append(spread.centroid)
+    scatter, upper = np.empty((dim, dim)), _upper(dim)
+    scatter[upper] = scatter.T[upper] = triangle
     return fit_score_space(scatter, freedom, np.array(centroids, np.float32).reshape(-1, dim))
 
 
@@ -132,9 +135,7 @@ def _spread(item_id: str, content: object, dim: int) -> Spread | None:
     if _checksum(item_id, content[:-4]) != content[-4:]:
         return None
     numbers = np.frombuffer(content, dtype="<f4", offset=8, count=count)
-    scatter, upper = np.empty((dim, dim)), _upper(dim)
-    scatter[upper] = scatter.T[upper] = numbers[dim:]
-    return Spread(struct.unpack("<q", content[:8])[0], numbers[:dim], scatter)
+    return Spread(struct.unpack("<q", content[:8])[0], numbers[:dim], numbers[dim:])
 
 
 @lru_cache(1)

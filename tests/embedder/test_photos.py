@@ -9,7 +9,8 @@ from pictures import empty_png, encoded, oriented, picture
 from PIL import Image
 
 from embedder import PhotoError, photo_formats
-from embedder.photos import FILL, list_photos, photo_name, prepare
+from embedder.photo_names import list_photos
+from embedder.photos import FILL, photo_name, prepare
 
 
 def refusal(photo: object, name: str | None = None) -> PhotoError:

@@ -1,14 +1,17 @@
 """A catalogue read by several processes is the one that is read by one."""
 
 import os
+import subprocess
+import sys
+import threading
 
 import pytest
 from PIL import Image
 
 from embedder import CatalogueError, read_catalogue
 from index import build_index, catalogue_scanning
-from index.catalogue_scanning import scan_catalogue
-from index.changes import signatures_of
+from index.catalogue_scanning import begun_scan, scan_catalogue
+from index.signatures import signatures_of
 
 ITEMS = ["a", "b, c", "ü ö", "Cafe\N{COMBINING ACUTE ACCENT}", "'x'", '"', "7", "no photos", "z\\n"]
 PHOTOS = [b"2.jpg", b"10.JPG", b"\xff\xfe.png", b"deep/er/1.webp", b".hidden.jpg", b"notes.txt"]
@@ -32,48 +35,122 @@ def folder(tmp_path):
 @pytest.fixture(autouse=True)
 def few_are_enough(monkeypatch):
     monkeypatch.setattr(catalogue_scanning, "PHOTOS_A_PROCESS", 10)
+    monkeypatch.setattr(catalogue_scanning, "_FOLDERS_IN_A_PART", (1, 2))
 
 
 @pytest.fixture
-def ended(monkeypatch):
-    """How the children ended that were started."""
-    found, run = [], catalogue_scanning.run_apart
+def started(monkeypatch):
+    """The processes that were started."""
+    found, start = [], catalogue_scanning.start_apart
 
-    def run_and_tell(*given):
-        found.append(run(*given))
+    def start_and_tell(*given):
+        found.append(start(*given))
         return found[-1]
 
-    monkeypatch.setattr(catalogue_scanning, "run_apart", run_and_tell)
+    monkeypatch.setattr(catalogue_scanning, "start_apart", start_and_tell)
     return found
+
+
+@pytest.fixture
+def shared(monkeypatch):
+    """Has each process, this one too, read a part; gives those of others that gave an answer."""
+    answered, first = set(), {}
+    read_by, read_here = catalogue_scanning.read_by, catalogue_scanning.read_folders
+
+    def met(who):
+        if who not in first:
+            first[who] = True
+            barrier.wait(60)
+
+    def reads_by(process, folders):
+        met(process)
+        found = read_by(process, folders)
+        answered.add(process)
+        return found
+
+    def reads_here(*given):
+        met("here")
+        return read_here(*given)
+
+    def share(processes):
+        nonlocal barrier
+        barrier = threading.Barrier(processes)
+        monkeypatch.setattr(catalogue_scanning, "read_by", reads_by)
+        monkeypatch.setattr(catalogue_scanning, "read_folders", reads_here)
+        return answered
+
+    barrier = threading.Barrier(1)
+    return share
 
 
 @pytest.mark.parametrize(
     ("place", "jobs"),
     [("catalogue", 1), ("catalogue", 2), (".", 3), ("../catalogue", 3), ("absolute", 50)],
 )
-def test_the_same_whatever_the_number_of_processes(folder, monkeypatch, ended, place, jobs):
+def test_the_same_whatever_the_number_of_processes(
+    folder, monkeypatch, started, shared, place, jobs
+):
     monkeypatch.chdir(folder if place.startswith(".") else folder.parent)
     source = folder if place == "absolute" else type(folder)(place)
+    answered = shared(min(jobs, 3))
     found = scan_catalogue(source, jobs)
     expected = read_catalogue(source)
     assert found.catalogue == expected
     assert list(found.catalogue.items) == list(expected.items)
     assert found.catalogue.photo_count == 4 * (len(ITEMS) - 1)
     assert list(found.signatures.items()) == list(signatures_of(expected).items())
-    assert ended == [0] * (min(jobs, 3) - 1)
+    assert len(answered) == min(jobs, 3) - 1
+    assert answered == set(started)
+    assert [process.returncode for process in started] == [0] * len(started)
 
 
-@pytest.mark.parametrize("end", [-9, 1, None, 0, OSError("no room")])
-def test_what_a_lost_child_was_to_read_is_read(folder, monkeypatch, end):
+ANSWERS = [
+    "",
+    "import sys; sys.exit(1)",
+    "print('hello')",
+    "print('[0, []]')",
+    "print('7')",
+    "print('[0, 7]')",
+    "print('[2, [[\"a\", 1, \"\"]]]', end='\\nx')",
+    "print('[1, [[\"a\", 2, \"\"]]]', end='\\nx')",
+    "import os; os.close(0); input()",
+]
+
+
+@pytest.mark.parametrize("code", ANSWERS)
+def test_what_a_lost_process_was_to_read_is_read(folder, monkeypatch, code):
+    expected = scan_catalogue(folder, 1)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+
+    def other(module, arguments):
+        return subprocess.Popen([sys.executable, "-c", code], **pipes)
+
+    monkeypatch.setattr(catalogue_scanning, "start_apart", other)
+    assert scan_catalogue(folder, 3) == expected
+
+
+def test_a_process_that_is_killed_between_two_parts_loses_nothing(folder, monkeypatch, shared):
+    expected = scan_catalogue(folder, 1)
+    answered = shared(2)
+    read_by = catalogue_scanning.read_by
+
+    def read_and_kill(process, folders):
+        found = read_by(process, folders)
+        process.kill()
+        return found
+
+    monkeypatch.setattr(catalogue_scanning, "read_by", read_and_kill)
+    assert scan_catalogue(folder, 2) == expected
+    assert len(answered) == 1
+
+
+def test_without_room_for_a_process_this_one_reads_all(folder, monkeypatch):
     expected = scan_catalogue(folder, 1)
 
-    def lost(module, arguments, seconds, output, given):
-        output.write(b'hello [["a", [], ""]]')
-        if isinstance(end, OSError):
-            raise end
-        return end
+    def no_room(module, arguments):
+        raise OSError("no room")
 
-    monkeypatch.setattr(catalogue_scanning, "run_apart", lost)
+    monkeypatch.setattr(catalogue_scanning, "start_apart", no_room)
     assert scan_catalogue(folder, 3) == expected
 
 
@@ -87,8 +164,8 @@ def test_the_same_errors(folder, tmp_path):
         assert str(found.value) == str(expected.value)
 
 
-@pytest.mark.parametrize("name", ["8", "D", "aa"])  # read by another process each
-def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch, name, ended):
+@pytest.mark.parametrize("name", ["8", "D", "aa"])
+def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch, name, started):
     gone = folder / name
     gone.mkdir()
     listed = catalogue_scanning.item_folders(folder)
@@ -98,11 +175,18 @@ def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch, name, ended)
     with pytest.raises(CatalogueError) as caught:
         scan_catalogue(folder, 3)
     assert str(caught.value) == f"{gone}: cannot be read: No such file or directory"
-    assert sorted(ended) == ([0, 0] if name == "8" else [0, 1])
+    assert all(process.returncode is not None for process in started)
+
+
+def test_processes_end_with_the_block(folder, started):
+    with pytest.raises(KeyError, match="mine"), begun_scan(folder, 3):
+        raise KeyError("mine")
+    assert len(started) == 2
+    assert all(process.returncode is not None for process in started)
 
 
 def test_an_index_of_what_several_processes_read(
-    folder, tmp_path, random_embedder, everything, ended
+    folder, tmp_path, random_embedder, everything, started
 ):
     for number, photo in enumerate(sorted(folder.rglob("*.[jJ][pP][gG]"))):
         Image.new("RGB", (8, 8), (9 * number, 0, 0)).save(photo, "BMP")
@@ -119,4 +203,4 @@ def test_an_index_of_what_several_processes_read(
     )
     build_index(read_catalogue(folder), random_embedder, fresh, skip_empty=True)
     assert everything(index) == everything(fresh)
-    assert ended == [0] * 4
+    assert [process.returncode for process in started] == [0] * 4

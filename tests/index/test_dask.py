@@ -147,7 +147,7 @@ def assert_alike(one, other):
         spreads, others = dict(whole_spreads(left)), dict(whole_spreads(right))
         assert spreads.keys() == others.keys()
         for item, spread in spreads.items():
-            np.testing.assert_allclose(spread.scatter, others[item].scatter, atol=1e-6)
+            np.testing.assert_allclose(spread.triangle, others[item].triangle, atol=1e-6)
             assert spread.photos == others[item].photos
 
 

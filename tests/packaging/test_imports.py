@@ -72,7 +72,7 @@ def test_the_match_command_loads_only_what_it_needs(
         *("embedder", "embedder.catalogue", "embedder.errors", "embedder.inference"),
         *("embedder.advice", "embedder.labelled_vectors", "embedder.litert", "embedder.locking"),
         *("embedder.manifests", "embedder.model_files", "embedder.parallel"),
-        "embedder.photo_formats",
+        *("embedder.photo_formats", "embedder.photo_names"),
         *("embedder.photos", "embedder.quiet", "embedder.score_space", "embedder.version"),
         *("index", "index.assignment", "index.calibration", "index.candidates"),
         *("index.database", "index.deciding", "index.describing", "index.fetching"),
@@ -99,6 +99,16 @@ def test_the_match_command_loads_only_what_it_needs(
     others = {name.split(".")[0] for name in loaded} - set(sys.stdlib_module_names) - set(PACKAGES)
     others = {name for name in others if not name.startswith("_")}
     assert others == {"ai_edge_litert", "click", "numpy", "PIL"}
+
+
+def test_a_process_that_reads_folders_loads_little(tmp_path):
+    # The build waits for its start.
+    loaded = modules_after(
+        "import sys, index.folder_reading; print(*sorted(sys.modules))", cwd=tmp_path
+    )
+    others = {name.split(".")[0] for name in loaded} - set(sys.stdlib_module_names)
+    assert {name for name in others if not name.startswith("_")} == {"embedder", "index"}
+    assert "sqlite3" not in loaded
 
 
 def test_modules_in_the_working_folder_do_not_shadow_ours(tmp_path, embed):
