@@ -75,14 +75,14 @@ def begun_scan(
     """
     source = Path(source)
     folders = item_folders(source) if source.is_dir() else {}
-    count = min(jobs or default_jobs(), _MOST_PROCESSES, _photos(folders) // PHOTOS_A_PROCESS)
-    if count < 2:
+    if not folders:  # a manifest, or what `read_catalogue` refuses
         catalogue = read_catalogue(source)
         scanned = Scanned(catalogue, signatures_of(catalogue))
         yield lambda: scanned
         return
-    waiting, found = deque(_parts(folders, count)), Found()
-    with ThreadPoolExecutor(count - 1) as pool:
+    count = min(jobs or default_jobs(), _MOST_PROCESSES, _photos(folders) // PHOTOS_A_PROCESS)
+    waiting, found = deque(_parts(folders, max(1, count))), Found()
+    with ThreadPoolExecutor(_MOST_PROCESSES) as pool:
         given = [pool.submit(_read_apart, source, waiting, found) for _ in range(count - 1)]
         try:
             yield lambda: _finish(source, waiting, found, given)
@@ -93,7 +93,7 @@ def begun_scan(
 def _photos(folders: Folders) -> int:
     """How many photos there are, about."""
     some = dict(islice(folders.items(), _LOOKED_INTO))
-    return sum(map(len, photos_in(some).values())) * len(folders) // max(1, len(some))
+    return sum(map(len, photos_in(some).values())) * len(folders) // len(some)
 
 
 def _finish(
