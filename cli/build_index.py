@@ -172,9 +172,9 @@ def _embedded_here(
         from index import build_index as build
 
         embedder = Embedder.open(model)
-        with native_output_silenced():
-            embedder.warm_up()
         found = finish()
+    with native_output_silenced():  # of this process, so not while it talks to others
+        embedder.warm_up()
     with photo_progress("Embedding") as show:
         return build(found, embedder, index, on_progress=show, **options)
 

@@ -208,7 +208,8 @@ def photos_below(folder: str) -> list[str]:
     """The paths of the photos in a folder and the folders in it, in no order; no hidden ones."""
     with os.scandir(folder) as entries:
         shown = [entry for entry in entries if not entry.name.startswith(".")]
-    folders = {entry.path for entry in shown if entry.is_dir(follow_symlinks=False)}
+    inner = (entry.path for entry in shown if entry.is_dir(follow_symlinks=False))
+    folders = dict.fromkeys(inner)  # in order, and quick to look up
     photos = [entry.path for entry in shown if is_photo(entry.name)]
     if folders:
         photos = [path for path in photos if path not in folders]

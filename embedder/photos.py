@@ -178,9 +178,10 @@ def _open(photo: Photo) -> Image.Image:
 def _content(photo: str | os.PathLike[str]) -> bytes:
     # With threads each call costs more than it takes alone, as another may hold the interpreter
     # when it returns: Path and a buffered file make twice as many, which is 5 % of embedding.
-    if not stat.S_ISREG(os.stat(photo).st_mode):  # noqa: PTH116
+    path = os.fspath(photo)  # a number would be taken for an open file
+    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
         raise PhotoError("", "expected a photo, found a folder or a special file")
-    with open(photo, "rb", buffering=0) as file:  # noqa: PTH123
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123
         if (found := os.fstat(file.fileno()).st_size) > MAX_FILE_BYTES:
             raise PhotoError("", f"expected at most {MAX_FILE_BYTES:,} bytes, found {found:,}")
         content = file.read(found)

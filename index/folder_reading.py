@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO
@@ -58,11 +59,20 @@ def read_by(process: subprocess.Popen[bytes], folders: Folders) -> Found:
         process.stdin.write(json.dumps(folders).encode() + b"\n")
         process.stdin.flush()
         found = _received(process.stdout)
-    except (OSError, ValueError, TypeError) as error:
+    except Exception as error:  # what is no answer can be anything
         raise LostReaderError from error
     if found.keys() != folders.keys():
         raise LostReaderError
     return found
+
+
+def end_reader(process: subprocess.Popen[bytes]) -> None:
+    """Let a process that runs this module come to its end, however it is."""
+    assert process.stdin is not None and process.stdout is not None
+    with suppress(OSError):  # what was not sent to it is sent now
+        process.stdin.close()
+    process.stdout.close()
+    process.wait()
 
 
 def _send(found: Found, output: IO[bytes]) -> None:
@@ -75,8 +85,9 @@ def _send(found: Found, output: IO[bytes]) -> None:
 
 def _received(answer: IO[bytes]) -> Found:
     length, rows = json.loads(answer.readline())
-    paths = os.fsdecode(answer.read(length)).split("\0") if length else []
-    if len(paths) != sum(count for _, count, _ in rows):
+    content = answer.read(length)
+    paths = os.fsdecode(content).split("\0") if content else []
+    if len(content) != length or len(paths) != sum(count for _, count, _ in rows):
         raise ValueError("expected a path for each photo")
     each = iter(paths)
     return {name: (tuple(islice(each, count)), bytes.fromhex(sign)) for name, count, sign in rows}

@@ -1,5 +1,6 @@
 """Photo files: their content, what is refused of it, and what they are called in a catalogue."""
 
+import io
 import os
 from pathlib import Path
 
@@ -37,6 +38,26 @@ def test_a_file_whose_name_is_not_unicode_is_read_and_refused_by_a_name_that_is(
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe4.jpg"))
     assert refusal(path).photo == f"{tmp_path}/?.jpg"
     path.write_bytes(b"content")
+    assert read_photo(path) == b"content"
+
+
+def test_a_number_is_no_path_and_an_open_file_stays_open(tmp_path):
+    (tmp_path / "1.jpg").write_bytes(b"content")
+    with (tmp_path / "1.jpg").open("rb") as file:
+        for number in (file.fileno(), np.int64(file.fileno()), True, None):
+            assert "expected str, bytes or os.PathLike" in str(refusal(number))
+        assert file.read() == b"content"
+
+
+def test_a_file_that_gives_less_than_asked_for_is_read_to_its_end(tmp_path, monkeypatch):
+    path = tmp_path / "1.jpg"
+    path.write_bytes(b"content")
+
+    class Slow(io.FileIO):
+        def read(self, size=-1):
+            return super().read(min(size, 3))
+
+    monkeypatch.setattr("builtins.open", lambda path, mode, buffering: Slow(path, mode))
     assert read_photo(path) == b"content"
 
 

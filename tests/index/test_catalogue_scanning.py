@@ -35,7 +35,7 @@ def folder(tmp_path):
 @pytest.fixture(autouse=True)
 def few_are_enough(monkeypatch):
     monkeypatch.setattr(catalogue_scanning, "PHOTOS_A_PROCESS", 10)
-    monkeypatch.setattr(catalogue_scanning, "_FOLDERS_IN_A_PART", (1, 2))
+    monkeypatch.setattr(catalogue_scanning, "_PHOTOS_IN_A_PART", (1, 8))
 
 
 @pytest.fixture
@@ -104,44 +104,77 @@ def test_the_same_whatever_the_number_of_processes(
     assert [process.returncode for process in started] == [0] * len(started)
 
 
-ANSWERS = [
-    "",
-    "import sys; sys.exit(1)",
-    "print('hello')",
-    "print('[0, []]')",
-    "print('7')",
-    "print('[0, 7]')",
-    "print('[2, [[\"a\", 1, \"\"]]]', end='\\nx')",
-    "print('[1, [[\"a\", 2, \"\"]]]', end='\\nx')",
-    "import os; os.close(0); input()",
-]
+ASKED = "import json, sys; asked = json.loads(sys.stdin.readline()); "
+ANSWERS = {
+    "nothing": "",
+    "an error": "import sys; sys.exit(1)",
+    "words": "print('hello')",
+    "a number": ASKED + "print(7)",
+    "no list": ASKED + "print([0, 7])",
+    "other folders": ASKED + "print([0, []])",
+    "too much for memory": ASKED + "print([1 << 60, []])",
+    "no number": ASKED + "print('[1e999, []]')",
+    "cut off": ASKED + "print(json.dumps([9, [[name, 1, ''] for name in asked]])); print('x')",
+    "a path too many": ASKED
+    + "print(json.dumps([3, [[name, 0, ''] for name in asked]])); print('x', 'y', sep=chr(0))",
+    "no signature": ASKED + "print(json.dumps([0, [[name, 0, 'x'] for name in asked]]))",
+}
 
 
-@pytest.mark.parametrize("code", ANSWERS)
-def test_what_a_lost_process_was_to_read_is_read(folder, monkeypatch, code):
-    expected = scan_catalogue(folder, 1)
+@pytest.fixture
+def asked_first(monkeypatch):
+    """Has this process read nothing before others were asked so many times."""
+    read_by, read_here = catalogue_scanning.read_by, catalogue_scanning.read_folders
+    asked, waited = threading.Semaphore(0), []
+
+    def reads_by(*given):
+        try:
+            return read_by(*given)
+        finally:
+            asked.release()
+
+    def first(times):
+        def reads_here(*given):
+            while len(waited) < times:
+                assert asked.acquire(timeout=60)
+                waited.append(True)
+            return read_here(*given)
+
+        monkeypatch.setattr(catalogue_scanning, "read_folders", reads_here)
+        monkeypatch.setattr(catalogue_scanning, "read_by", reads_by)
+        return waited
+
+    return first
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_what_a_lost_process_was_to_read_is_read(folder, monkeypatch, asked_first, answer):
+    expected, asked = scan_catalogue(folder, 1), asked_first(2)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
 
     def other(module, arguments):
-        return subprocess.Popen([sys.executable, "-c", code], **pipes)
+        return subprocess.Popen([sys.executable, "-c", ANSWERS[answer]], **pipes)
 
     monkeypatch.setattr(catalogue_scanning, "start_apart", other)
     assert scan_catalogue(folder, 3) == expected
+    assert len(asked) == 2
 
 
-def test_a_process_that_is_killed_between_two_parts_loses_nothing(folder, monkeypatch, shared):
+def test_a_process_that_is_killed_between_two_parts_loses_nothing(
+    folder, monkeypatch, started, asked_first
+):
     expected = scan_catalogue(folder, 1)
-    answered = shared(2)
-    read_by = catalogue_scanning.read_by
+    asked, answers, read_by = asked_first(2), [], catalogue_scanning.read_by
 
     def read_and_kill(process, folders):
-        found = read_by(process, folders)
+        answers.append(read_by(process, folders))
         process.kill()
-        return found
+        process.wait()
+        return answers[-1]
 
     monkeypatch.setattr(catalogue_scanning, "read_by", read_and_kill)
     assert scan_catalogue(folder, 2) == expected
-    assert len(answered) == 1
+    assert (len(asked), len(answers), len(started)) == (2, 1, 1)
 
 
 def test_without_room_for_a_process_this_one_reads_all(folder, monkeypatch):
@@ -181,8 +214,28 @@ def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch, name, starte
 def test_processes_end_with_the_block(folder, started):
     with pytest.raises(KeyError, match="mine"), begun_scan(folder, 3):
         raise KeyError("mine")
-    assert len(started) == 2
     assert all(process.returncode is not None for process in started)
+
+
+def test_all_of_it_is_given_within_the_block_alone(folder):
+    with begun_scan(folder, 2) as finish:
+        pass
+    with pytest.raises(RuntimeError, match="within the block"):
+        finish()
+
+
+@pytest.mark.parametrize(("folders", "photos"), [(1, 1), (3, 300_000), (12, 1_200_000), (5000, 9)])
+@pytest.mark.parametrize("count", [1, 2, 8])
+def test_folders_are_shared_out_whatever_they_hold(monkeypatch, folders, photos, count):
+    monkeypatch.setattr(catalogue_scanning, "_PHOTOS_IN_A_PART", (2_000, 100_000))
+    names = {f"{number}": f"in/{number}" for number in range(folders)}
+    parts = list(catalogue_scanning._parts(names, photos, count))
+    assert [pair for part in parts for pair in part.items()] == list(names.items())
+    assert all(parts)
+    if photos >= 300_000:  # none has more than a process would get if all had as many
+        assert max(map(len, parts)) <= max(1, folders // (2 * count))
+    else:
+        assert len(parts) == 1
 
 
 def test_an_index_of_what_several_processes_read(
