@@ -93,7 +93,7 @@ def test_no_single_bit_gives_a_wrong_answer(whole, tmp_path, rounds):
     shutil.copy2(whole, path)
     ids, bits = ids_of(whole), 8 * whole.stat().st_size
     expected, counts = contents(path, ids), Counter()
-    for bit in one_of_each_stretch(bits, rounds(4000, bits)):
+    for bit in one_of_each_stretch(bits, rounds(2500, bits)):
         flipped(path, bit)
         try:
             counts[outcome(path, ids, expected)] += 1

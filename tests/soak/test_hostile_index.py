@@ -244,7 +244,7 @@ def test_a_made_up_index_does_no_harm(whole, folder, few_numbers, tmp_path, roun
         shutil.copyfile(whole.with_name(kept), path.with_name(kept))
         use(path, ids, catalogue, few_numbers)
 
-    count = rounds(1_000, 25_000)
+    count = rounds(600, 25_000)
     for start in range(0, count, AT_ONCE):
         seeds = range(start, start + AT_ONCE)
         if in_child(seeds, work):

@@ -99,7 +99,7 @@ def test_commands_killed_at_random_leave_the_state_before_or_after(
     """Each is killed on what the killed ones before it left, then any command has to work."""
     index, chance, killed, finished = work / "items.index", random.Random(0), 0, 0
     assert fork(work, *commands["build"]).code == 0
-    for _ in range(rounds(72, 720)):
+    for _ in range(rounds(40, 720)):
         command = chance.choice(list(commands.values()))
         before, (undisturbed, after) = content(index), done(index, command)
         moment = chance.uniform(0, MORE_THAN_ALL * undisturbed.took)
@@ -120,7 +120,7 @@ def test_commands_killed_at_random_leave_the_state_before_or_after(
         if command[0] == "build-index":
             # A journal that nothing had been written to is deleted with the next write.
             assert names(work) - {"items.index.photos-journal"} == EXPECTED
-    assert killed > rounds(72, 720) // 2
+    assert killed > rounds(40, 720) // 2
 
 
 def test_first_builds_killed_again_and_again_embed_nothing_twice_that_was_kept(
