@@ -20,6 +20,7 @@ from index.signatures import State, settled_states
 
 # A thread takes so many photos at once: one by one, handing them over takes 5 % of the time.
 _PHOTOS_AT_ONCE = 16
+
 Known = Callable[[str], dict[bytes, KeptPhoto]]  # what was kept of an item, by name
 
 
