@@ -40,6 +40,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=data)
     parser.add_argument("--items", type=int, default=10_000_000)
     arguments = parser.parse_args()
+    if not (arguments.data / "grocery").is_dir():
+        parser.error(f"{arguments.data}: expected the real photos there, found none: name --data")
     arguments.work.mkdir(parents=True, exist_ok=True)
     parts = arguments.parts or PARTS
     print(machine(), flush=True)
