@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import struct
 import time
-from array import array
 from collections.abc import Sequence
 from itertools import chain
 
@@ -34,39 +33,17 @@ def settled_states(photos: Sequence[str]) -> list[State]:
 
 def signatures_of(catalogue: Catalogue) -> dict[str, bytes]:
     """Of each item, what changes when its photo files do: 16 bytes."""
-    return {
-        item: signature_of_files(catalogue.within(photos), photos)
-        for item, photos in catalogue.items.items()
-    }
+    return {item: signature_now(catalogue, photos) for item, photos in catalogue.items.items()}
 
 
-def signature_of_files(names: Sequence[str], photos: Sequence[str]) -> bytes:
-    """`signature` of the files as they are now, at half the price where all are there and settled.
-
-    Args:
-        names: what the photos are called in the catalogue.
-        photos: their paths.
-    """
-    settled = time.time_ns() - _SETTLED_AFTER_NS
-    try:
-        found = list(map(os.stat, photos))
-    except OSError:
-        found = []
-    times = [status.st_mtime_ns for status in found]
-    if not times or not min(times) > _EARLIEST or not max(times) < settled:
-        return signature(names, settled_states(photos))
-    states = array("q", bytes(16 * len(found)))
-    states[::2] = array("q", [status.st_size for status in found])
-    states[1::2] = array("q", times)
-    return _signature(names, states)
+def signature_now(catalogue: Catalogue, photos: Sequence[str]) -> bytes:
+    """`signature` of some photos of a catalogue, by their files as they are now."""
+    return signature(catalogue.within(photos), settled_states(photos))
 
 
 def signature(names: Sequence[str], states: Sequence[State]) -> bytes:
     """Of an item, by what its photos are called in the catalogue and the states of their files."""
-    return _signature(names, array("q", chain.from_iterable(states)))
-
-
-def _signature(names: Sequence[str], states: array[int]) -> bytes:
     # There may be a million of them: `repr` of all takes twice as long. No name holds a NUL.
     called = "\0".join(names).encode(errors="surrogatepass")
-    return hashlib.blake2b(called + states.tobytes(), digest_size=16).digest()
+    numbers = struct.pack(f"={2 * len(states)}q", *chain.from_iterable(states))
+    return hashlib.blake2b(called + numbers, digest_size=16).digest()

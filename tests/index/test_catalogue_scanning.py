@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from PIL import Image
@@ -213,6 +214,8 @@ def test_a_folder_that_cannot_be_read_is_named(folder, monkeypatch, name, starte
 
 def test_processes_end_with_the_block(folder, started):
     with pytest.raises(KeyError, match="mine"), begun_scan(folder, 3):
+        while len(started) < 2:
+            time.sleep(0.01)
         raise KeyError("mine")
     assert all(process.returncode is not None for process in started)
 
