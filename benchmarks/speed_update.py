@@ -90,8 +90,7 @@ def measure_update(work: Path, data: Path, search: Path) -> None:
 
     if not (work / "items.index").exists():
         show("first build", build)
-    show("nothing new", build)
-    scans, updates = [], []
+    scans, updates, unchanged = [], [], []
     for turn in range(TURNS):  # by turns: the machine's speed goes up and down
         for number in range(NEW):
             folder = work / "catalogue" / f"sku-{number * 997:05d}"
@@ -100,8 +99,10 @@ def measure_update(work: Path, data: Path, search: Path) -> None:
         time.sleep(3)  # until their times of change can be relied on
         scans.append(show("bare scan", [sys.executable, "-c", SCAN, "catalogue"]))
         updates.append(show(f"{NEW} new photos", build))
-    ratio = statistics.median(map(truediv, updates, scans))
-    print(f"{NEW} new photos / bare scan, median of {TURNS} turns: {ratio:.2f}")
+        unchanged.append(show("nothing new", build))
+    for what, spent in ((f"{NEW} new photos", updates), ("nothing new", unchanged)):
+        ratio = statistics.median(map(truediv, spent, scans))
+        print(f"{what} / bare scan, median of {TURNS} turns: {ratio:.2f}")
     measure_adding(work / "items.model", sources[:10], search)
 
 
